@@ -1,0 +1,39 @@
+//! How envelopes travel: the buses that Slackwater relays to.
+//!
+//! Every bus is the same to the gateway: a [`Sender`] that never blocks, and one stream of
+//! [`Event`]s read by one reader.
+#![forbid(unsafe_code)]
+
+use slackwater_core::osrf::envelope::{Incoming, Outgoing};
+use tokio::sync::mpsc;
+
+/// A connected bus: both ends of it.
+#[derive(Debug)]
+pub struct Bus {
+    /// Takes envelopes; clone it freely.
+    pub sender: Sender,
+    /// What the bus has to say, in order. One reader; it must keep up.
+    pub events: mpsc::Receiver<Event>,
+}
+
+/// What a bus tells the gateway.
+#[derive(Debug)]
+pub enum Event {
+    /// Envelopes for this gateway, in the order of their arrival, at least one.
+    Received(Vec<Incoming>),
+    /// The bus would not take this envelope: it has reached nobody and never will.
+    Refused {
+        /// The envelope as it was given to [`Sender::send`].
+        envelope: Outgoing,
+        /// Why, in words for an operator.
+        reason: String,
+    },
+    /// The bus is gone. Of what was sent and is unanswered the outcome is unknown; whatever is
+    /// sent from now until [`Event::Restored`] comes back as [`Event::Refused`].
+    Lost {
+        /// Why, in words for an operator.
+        reason: String,
+    },
+    /// The bus is back.
+    Restored,
+}
