@@ -1,0 +1,189 @@
+//! An answer from the bus, read only as far as the ledger must: which statuses it holds and for
+//! which requests. Everything else passes as it came.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::message::{Classed, Edits};
+use super::{Trace, object};
+
+/// A body from the bus.
+#[derive(Debug)]
+pub enum Body<'a> {
+    /// What a sound worker sends.
+    Messages(Vec<Answer<'a>>),
+    /// Some other JSON value: passed on as it is (xmpp `odd_replies`).
+    Other,
+    /// Not JSON at all: the client gets null, as from the C gateway.
+    Broken,
+}
+
+/// One osrfMessage of an answer.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    text: &'a str,
+    trace_text: Option<&'a str>,
+    /// The request it answers, if that can be read.
+    pub trace: Option<Trace>,
+    /// Its status, if it is one. Results leave the ledger as it is.
+    pub status: Option<Code>,
+}
+
+/// A status as the ledger sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// 200: a CONNECT is accepted.
+    Connected,
+    /// 205: a request is answered in full.
+    Complete,
+    /// 307 or 408: the worker has left the session.
+    SessionOver,
+    /// 400 and above: the final answer of one request.
+    Failed,
+    /// A router or listener refuses a whole envelope; its trace is always 1, whatever was asked
+    /// (`service_not_found`, xmpp `service_backlog_503`).
+    EnvelopeRefused,
+    /// Anything else; means nothing to the ledger.
+    Other,
+}
+
+/// Reads a body.
+pub fn read(body: &str) -> Body<'_> {
+    match serde_json::from_str::<Vec<&RawValue>>(body) {
+        Ok(items) => Body::Messages(items.into_iter().map(Answer::read).collect()),
+        Err(_) if serde_json::from_str::<&RawValue>(body).is_ok() => Body::Other,
+        Err(_) => Body::Broken,
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn read(raw: &'a RawValue) -> Self {
+        let text = raw.get();
+        let inner = object::<Classed<'a>>(text).and_then(|outer| outer.payload);
+        let fields = inner.and_then(|inner| object::<Fields<'a>>(inner.get()));
+        let Some(fields) = fields else {
+            return Self { text, trace_text: None, trace: None, status: None };
+        };
+        let is_status = fields.kind.as_deref() == Some("STATUS");
+        Self {
+            text,
+            trace_text: fields.trace.map(RawValue::get),
+            trace: fields.trace.and_then(Trace::read),
+            status: is_status.then(|| code(fields.payload)),
+        }
+    }
+
+    /// The message as it came.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The message as an answer to another request.
+    pub fn text_for(&self, trace: Trace) -> Cow<'a, str> {
+        match self.trace_text {
+            Some(old) if self.trace != Some(trace) => {
+                let mut edits = Edits::new(self.text);
+                edits.replace(old, &format!("\"{trace}\""));
+                Cow::Owned(edits.finish())
+            }
+            Some(_) | None => Cow::Borrowed(self.text),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(rename = "threadTrace", borrow, default)]
+    trace: Option<&'a RawValue>,
+    #[serde(rename = "type", borrow, default)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct StatusFields<'a> {
+    #[serde(rename = "statusCode", borrow, default)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    status: Option<Cow<'a, str>>,
+}
+
+fn code(payload: Option<&RawValue>) -> Code {
+    let outer = payload.and_then(|raw| object::<Classed<'_>>(raw.get()));
+    let class = outer.as_ref().and_then(|outer| outer.class.as_deref()).unwrap_or_default();
+    let fields = outer
+        .as_ref()
+        .and_then(|outer| outer.payload)
+        .and_then(|raw| object::<StatusFields<'_>>(raw.get()));
+    let Some(fields) = fields else { return Code::Other };
+    // A string from C, a number from Perl.
+    let number: u16 =
+        fields.code.and_then(|raw| raw.get().trim_matches('"').parse().ok()).unwrap_or_default();
+    let backlog = || fields.status.is_some_and(|text| text.starts_with("Service unavailable"));
+    match number {
+        200 => Code::Connected,
+        205 => Code::Complete,
+        307 | 408 => Code::SessionOver,
+        503 if backlog() => Code::EnvelopeRefused,
+        400.. if class == "osrfServiceException" => Code::EnvelopeRefused,
+        400.. => Code::Failed,
+        _ => Code::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(trace: &str, class: &str, code: &str, text: &str) -> String {
+        format!(
+            r#"{{"__p":{{"type":"STATUS","threadTrace":{trace},"payload":{{"__p":{{"statusCode":{code},"status":"{text}"}},"__c":"{class}"}}}},"__c":"osrfMessage"}}"#
+        )
+    }
+
+    #[test]
+    fn statuses_of_c_and_perl_read_alike() {
+        let body = format!(
+            "[{},{},{},{},{},{}]",
+            status("\"1\"", "osrfConnectStatus", "\"200\"", "Connection Successful"),
+            status("2", "osrfConnectStatus", "205", "Request Complete"),
+            status("3", "osrfConnectStatus", "408", "Disconnected on timeout"),
+            status("4", "osrfMethodException", "\"404\"", "Method [x] not found"),
+            status("\"1\"", "osrfServiceException", "\"404\"", "Service Not Found"),
+            status("1", "osrfMethodException", "503", "Service unavailable: no available children"),
+        );
+        let Body::Messages(answers) = read(&body) else { panic!("an array") };
+        let codes: Vec<_> = answers.iter().map(|a| a.status.unwrap()).collect();
+        assert_eq!(
+            codes,
+            [
+                Code::Connected,
+                Code::Complete,
+                Code::SessionOver,
+                Code::Failed,
+                Code::EnvelopeRefused,
+                Code::EnvelopeRefused
+            ]
+        );
+        assert_eq!(answers[1].trace, Some(Trace::new(2)));
+        assert_eq!(
+            answers[4].text_for(Trace::new(7)),
+            status("\"7\"", "osrfServiceException", "\"404\"", "Service Not Found")
+        );
+        assert_eq!(answers[3].text_for(Trace::new(4)), answers[3].text());
+    }
+
+    #[test]
+    fn odd_bodies_are_told_apart() {
+        assert!(matches!(read(r#"{"a":1}"#), Body::Other));
+        assert!(matches!(read("registering"), Body::Broken));
+        let Body::Messages(answers) = read("[null,{\"__c\":1},{\"__p\":{\"threadTrace\":[]}}]")
+        else {
+            panic!("an array")
+        };
+        assert!(answers.iter().all(|a| a.trace.is_none() && a.status.is_none()));
+    }
+}

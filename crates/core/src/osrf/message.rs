@@ -1,0 +1,286 @@
+//! One osrfMessage from a client: what the ledger and the routing need is read, the rest passes
+//! byte for byte. Changed on the way are only `ingress`, which is ours to say, and what a worker
+//! must not miss: `locale`, `threadTrace` and a request's `params`.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::{Trace, object};
+
+/// What a client may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Opens a stateful session.
+    Connect,
+    /// Asks for a method.
+    Request,
+    /// Ends a stateful session; has no answer.
+    Disconnect,
+}
+
+/// A sound message, ready for the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// What it is.
+    pub kind: Kind,
+    /// Its request id within the thread.
+    pub trace: Trace,
+    /// The method that a request names, else empty.
+    pub method: String,
+    /// The JSON text for the bus.
+    pub text: String,
+}
+
+/// A message that is not for the bus, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadMessage {
+    /// The request id, where it could be read: its sender can be told there.
+    pub trace: Option<Trace>,
+    /// Whether a REQUEST was meant.
+    pub is_request: bool,
+    /// Words for the client.
+    pub text: String,
+}
+
+/// Reads one element of `osrf_msg`. `ingress` is a JSON string.
+///
+/// # Errors
+/// [`BadMessage`] for whatever crashes or hangs a gateway or service of OpenSRF
+/// (OPENSRF-REDIS §2.1, OPENSRF-XMPP §10).
+pub fn read(raw: &RawValue, ingress: &RawValue) -> Result<Message, BadMessage> {
+    let nowhere = |text: &str| BadMessage { trace: None, is_request: false, text: text.to_owned() };
+    let text = raw.get();
+    let inner = match object(text) {
+        Some(Classed { class: Some(class), payload: Some(inner) }) if class == "osrfMessage" => {
+            inner
+        }
+        Some(_) | None => {
+            return Err(nowhere("an element of osrf_msg is not an osrfMessage"));
+        }
+    };
+    let fields: Fields<'_> = object(inner.get())
+        .ok_or_else(|| nowhere("the osrfMessage's __p is not an object of the expected form"))?;
+
+    let trace = match fields.trace.map(|raw| (raw.get(), Trace::read(raw))) {
+        None | Some(("null", _)) => Ok(Trace::new(0)),
+        Some((_, Some(trace))) => Ok(trace),
+        Some((_, None)) => Err(nowhere("threadTrace is not a whole number from 0 to 2147483647")),
+    };
+    let kind = match fields.kind.as_deref() {
+        Some("CONNECT") => Kind::Connect,
+        Some("REQUEST") => Kind::Request,
+        Some("DISCONNECT") => Kind::Disconnect,
+        Some(_) | None => {
+            return Err(BadMessage {
+                trace: trace.ok(),
+                ..nowhere("the type of an osrfMessage must be CONNECT, REQUEST or DISCONNECT")
+            });
+        }
+    };
+    let trace = trace.map_err(|bad| BadMessage { is_request: kind == Kind::Request, ..bad })?;
+
+    let mut edits = Edits::new(text);
+    match fields.ingress {
+        Some(old) => edits.replace(old.get(), ingress.get()),
+        None => edits.add_key(inner.get(), "ingress", ingress.get()),
+    }
+    if fields.locale.is_none() {
+        edits.add_key(inner.get(), "locale", "\"en-US\"");
+    }
+    match fields.trace {
+        Some(raw) if raw.get() == "null" => edits.replace(raw.get(), "\"0\""),
+        Some(_) => {}
+        None => edits.add_key(inner.get(), "threadTrace", "\"0\""),
+    }
+    let method =
+        match kind {
+            Kind::Request => read_method(fields.payload, &mut edits).map_err(|text| {
+                BadMessage { trace: Some(trace), is_request: true, text: text.to_owned() }
+            })?,
+            Kind::Connect | Kind::Disconnect => String::new(),
+        };
+    Ok(Message { kind, trace, method, text: edits.finish() })
+}
+
+fn read_method<'a>(
+    payload: Option<&'a RawValue>,
+    edits: &mut Edits<'a>,
+) -> Result<String, &'static str> {
+    let no_method = "the request names no method";
+    let inner = match payload.and_then(|raw| object(raw.get())) {
+        Some(Classed { class: Some(class), payload: Some(inner) }) if class == "osrfMethod" => {
+            inner
+        }
+        Some(_) | None => return Err(no_method),
+    };
+    let call: Call<'a> = object(inner.get()).ok_or(no_method)?;
+    let method = call.method.filter(|method| !method.is_empty()).ok_or(no_method)?;
+    if call.params.is_none() {
+        // As the C gateway does; workers take null for an empty list.
+        edits.add_key(inner.get(), "params", "null");
+    }
+    Ok(method.into_owned())
+}
+
+/// An object with a class hint, `{"__c":…,"__p":…}`.
+#[derive(Deserialize)]
+pub(super) struct Classed<'a> {
+    #[serde(rename = "__c", borrow, default)]
+    pub(super) class: Option<Cow<'a, str>>,
+    #[serde(rename = "__p", borrow, default)]
+    pub(super) payload: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(rename = "threadTrace", borrow, default, deserialize_with = "present")]
+    trace: Option<&'a RawValue>,
+    #[serde(rename = "type", borrow, default)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    ingress: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    locale: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Call<'a> {
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+}
+
+/// Tells a key with the value null from a key that is not there.
+pub(super) fn present<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
+    <&'de RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Changes to a text, each at a place given by a part of that very text.
+pub(super) struct Edits<'a> {
+    text: &'a str,
+    /// Start, end, what comes there instead.
+    changes: Vec<(usize, usize, String)>,
+}
+
+impl<'a> Edits<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, changes: Vec::new() }
+    }
+
+    /// Puts `new` in the place of `part`, which must be a part of the text by address.
+    pub(super) fn replace(&mut self, part: &str, new: &str) {
+        if let Some(start) = self.place(part) {
+            self.changes.push((start, start + part.len(), new.to_owned()));
+        }
+    }
+
+    /// Puts a key first into `object`, the text of a JSON object and a part of this text.
+    fn add_key(&mut self, object: &str, key: &str, value: &str) {
+        if let Some(start) = self.place(object) {
+            let empty = object.get(1..).is_some_and(|rest| rest.trim_start().starts_with('}'));
+            let comma = if empty && !self.changes.iter().any(|(at, _, _)| *at == start + 1) {
+                ""
+            } else {
+                ","
+            };
+            self.changes.push((start + 1, start + 1, format!("\"{key}\":{value}{comma}")));
+        }
+    }
+
+    pub(super) fn finish(mut self) -> String {
+        // Insertions at one place come out last first, so that only the first needs no comma.
+        self.changes.reverse();
+        self.changes.sort_by_key(|(start, _, _)| *start);
+        let mut out = String::with_capacity(self.text.len() + 64);
+        let mut done = 0;
+        for (start, end, new) in &self.changes {
+            out.push_str(&self.text[done..*start]);
+            out.push_str(new);
+            done = *end;
+        }
+        out.push_str(&self.text[done..]);
+        out
+    }
+
+    fn place(&self, part: &str) -> Option<usize> {
+        let start = (part.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize)?;
+        (start + part.len() <= self.text.len()).then_some(start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<Message, BadMessage> {
+        let raw: &RawValue = serde_json::from_str(text).unwrap();
+        let ingress = RawValue::from_string("\"in\"".to_owned()).unwrap();
+        read(raw, &ingress)
+    }
+
+    #[test]
+    fn only_ingress_changes_in_a_complete_message() {
+        let text = r#"{"__c":"osrfMessage", "__p":{ "threadTrace":7, "odd":[1.0,1e5], "ingress":"x","type":"REQUEST","locale":"fr-CA","tz":null,"api_level":1,"payload":{"__c":"osrfMethod","__p":{"method":"\u0061dd","params":[12345678901234567890,"\/"],"more":1}}},"beside":2}"#;
+        let message = read_text(text).unwrap();
+        assert_eq!(message.text, text.replace("\"x\"", "\"in\""));
+        assert_eq!(
+            (message.kind, message.trace, &*message.method),
+            (Kind::Request, Trace::new(7), "add")
+        );
+    }
+
+    #[test]
+    fn what_a_worker_must_not_miss_is_added() {
+        let message = read_text(r#"{"__c":"osrfMessage","__p":{"type":"CONNECT"}}"#).unwrap();
+        assert_eq!(
+            message.text,
+            r#"{"__c":"osrfMessage","__p":{"threadTrace":"0","locale":"en-US","ingress":"in","type":"CONNECT"}}"#
+        );
+        let message = read_text(
+            r#"{"__c":"osrfMessage","__p":{"threadTrace":"3","locale":"x","ingress":null,"type":"REQUEST","payload":{"__c":"osrfMethod","__p":{"method":"m"}}}}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            message.text,
+            r#"{"__c":"osrfMessage","__p":{"threadTrace":"3","locale":"x","ingress":"in","type":"REQUEST","payload":{"__c":"osrfMethod","__p":{"params":null,"method":"m"}}}}"#
+        );
+    }
+
+    #[test]
+    fn what_crashes_others_is_told_where_the_trace_is_known() {
+        for (text, trace) in [
+            ("null", None),
+            ("[]", None),
+            (r#""x""#, None),
+            (r#"{"__c":"other","__p":{}}"#, None),
+            (r#"{"__c":"osrfMessage","__p":[]}"#, None),
+            (r#"{"__c":"osrfMessage","__p":{"threadTrace":1.5,"type":"REQUEST"}}"#, None),
+            (r#"{"__c":"osrfMessage","__p":{"threadTrace":4,"type":"STATUS"}}"#, Some(4)),
+            (r#"{"__c":"osrfMessage","__p":{"threadTrace":"5"}}"#, Some(5)),
+            (r#"{"__c":"osrfMessage","__p":{"threadTrace":6,"type":"REQUEST"}}"#, Some(6)),
+            (
+                r#"{"__c":"osrfMessage","__p":{"threadTrace":6,"type":"REQUEST","payload":{"__c":"osrfMethod","__p":{"method":7}}}}"#,
+                Some(6),
+            ),
+        ] {
+            assert_eq!(read_text(text).unwrap_err().trace, trace.map(Trace::new), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_object_gets_no_stray_comma() {
+        let object = "{ }";
+        let mut edits = Edits::new(object);
+        edits.add_key(object, "a", "1");
+        edits.add_key(object, "b", "2");
+        let text = edits.finish();
+        assert_eq!(text, r#"{"b":2,"a":1 }"#);
+    }
+}

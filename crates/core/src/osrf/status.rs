@@ -1,0 +1,157 @@
+//! What the gateway itself says to a client: statuses in OpenSRF's own form, so that every
+//! client library understands them, and plain errors where thread or trace are not known.
+
+use serde_json::value::RawValue;
+
+use super::Trace;
+
+/// Which exception class a status carries; OpenSRF's clients branch on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exception {
+    /// The request itself is at fault, or its outcome is.
+    Method,
+    /// The service cannot be had.
+    Service,
+}
+
+/// A status that the gateway makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The class hint.
+    pub exception: Exception,
+    /// The code: 400 and above.
+    pub code: u16,
+    /// Words for whoever reads the client's error.
+    pub text: String,
+}
+
+impl Status {
+    /// The request was malformed; it was not executed.
+    pub fn bad_request(text: impl Into<String>) -> Self {
+        Self { exception: Exception::Method, code: 400, text: text.into() }
+    }
+
+    /// No such service can be asked; nothing was executed.
+    pub fn bad_service(text: impl Into<String>) -> Self {
+        Self { exception: Exception::Service, code: 400, text: text.into() }
+    }
+
+    /// 503: never executed. `why` is followed by the promise in words.
+    pub fn never_executed(why: &str) -> Self {
+        Self {
+            exception: Exception::Method,
+            code: 503,
+            text: format!("{why}; the request was never executed, send it again"),
+        }
+    }
+
+    /// 504: sent on, outcome unknown. `why` is followed by the warning in words.
+    pub fn outcome_unknown(why: &str) -> Self {
+        Self {
+            exception: Exception::Method,
+            code: 504,
+            text: format!("{why}; the request was sent on and its outcome is unknown"),
+        }
+    }
+}
+
+/// A frame for the client around a body from the bus, which must be JSON.
+///
+/// The key order is OpenSRF's own: thread, log_xid, osrf_msg (OPENSRF-REDIS §2.2).
+pub fn reply(thread: &str, xid: &str, body: &str) -> String {
+    let mut text = String::with_capacity(thread.len() + xid.len() + body.len() + 48);
+    text.push_str("{\"thread\":");
+    push_string(&mut text, thread);
+    text.push_str(",\"log_xid\":");
+    push_string(&mut text, xid);
+    text.push_str(",\"osrf_msg\":");
+    text.push_str(body);
+    text.push('}');
+    text
+}
+
+/// The osrfMessage that carries `status` for one request.
+pub fn status_message(trace: Trace, status: &Status) -> String {
+    let class = match status.exception {
+        Exception::Method => "osrfMethodException",
+        Exception::Service => "osrfServiceException",
+    };
+    let mut text = format!(
+        "{{\"__c\":\"osrfMessage\",\"__p\":{{\"threadTrace\":\"{trace}\",\"locale\":\"en-US\",\
+         \"type\":\"STATUS\",\"payload\":{{\"__c\":\"{class}\",\"__p\":{{\"status\":"
+    );
+    push_string(&mut text, &status.text);
+    text.push_str(&format!(",\"statusCode\":\"{}\"}}}}}}}}", status.code));
+    text
+}
+
+/// A whole frame that answers one request with a status of the gateway's own.
+pub fn status_reply(thread: &str, xid: &str, trace: Trace, status: &Status) -> String {
+    reply(thread, xid, &format!("[{}]", status_message(trace, status)))
+}
+
+/// A frame for a message so broken that there is no request to answer.
+///
+/// `thread` is there where it could be read; `offset` counts bytes from the message's start.
+pub fn error_reply(
+    thread: Option<&str>,
+    code: &str,
+    message: &str,
+    offset: Option<usize>,
+) -> String {
+    let mut text = String::from("{");
+    if let Some(thread) = thread {
+        text.push_str("\"thread\":");
+        push_string(&mut text, thread);
+        text.push(',');
+    }
+    text.push_str("\"transport_error\":true,\"error\":{\"code\":");
+    push_string(&mut text, code);
+    text.push_str(",\"message\":");
+    push_string(&mut text, message);
+    if let Some(offset) = offset {
+        text.push_str(&format!(",\"offset\":{offset}"));
+    }
+    text.push_str("}}");
+    text
+}
+
+/// The body that ends a session on the bus on a client's behalf.
+pub fn disconnect_body(ingress: &RawValue) -> String {
+    format!(
+        "[{{\"__c\":\"osrfMessage\",\"__p\":{{\"threadTrace\":\"0\",\"locale\":\"en-US\",\
+         \"ingress\":{},\"type\":\"DISCONNECT\"}}}}]",
+        ingress.get()
+    )
+}
+
+fn push_string(text: &mut String, value: &str) {
+    // Writing a &str as JSON cannot fail.
+    text.push_str(&serde_json::to_string(value).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_reads_as_one_from_a_c_service() {
+        let status = Status { exception: Exception::Service, code: 404, text: "no \"x\"".into() };
+        assert_eq!(
+            status_reply("t\n1", "x1", Trace::new(7), &status),
+            r#"{"thread":"t\n1","log_xid":"x1","osrf_msg":[{"__c":"osrfMessage","__p":{"threadTrace":"7","locale":"en-US","type":"STATUS","payload":{"__c":"osrfServiceException","__p":{"status":"no \"x\"","statusCode":"404"}}}}]}"#
+        );
+    }
+
+    #[test]
+    fn an_error_names_its_place() {
+        assert_eq!(
+            error_reply(None, "invalid_json", "expected value", Some(17)),
+            r#"{"transport_error":true,"error":{"code":"invalid_json","message":"expected value","offset":17}}"#
+        );
+        assert_eq!(
+            error_reply(Some("t"), "no_messages", "m", None),
+            r#"{"thread":"t","transport_error":true,"error":{"code":"no_messages","message":"m"}}"#
+        );
+    }
+}
