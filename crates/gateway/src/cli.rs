@@ -1,0 +1,172 @@
+//! What an operator types: the one binary's subcommands. Only what works is here.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::{Listen, Patience, Period, ServeOptions, check_variables};
+
+/// A WebSocket gateway that can be drained, stopped and upgraded without losing an answer
+#[derive(Debug, Parser)]
+#[command(name = "slackwater", version, subcommand_required = true)]
+#[command(
+    after_help = "Without a command: serve, with the options of serve. `slackwater COMMAND --help` tells more."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway
+    Serve(Box<ServeOptions>),
+    /// What is done to, or seen of, a gateway that runs.
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// The subcommands that do their work and end.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Take a gateway out of service without losing an answer
+    Drain(DrainOptions),
+    /// Call a drain off: accept clients again
+    Undrain(Target),
+    /// Show what a gateway is doing
+    Status(StatusOptions),
+    /// Send one request through a gateway and print its answers
+    Request(RequestOptions),
+    /// Say what is wrong with a configuration, without serving
+    Check(Box<ServeOptions>),
+}
+
+/// Which gateway on this host is meant.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Target {
+    /// The gateway's control socket [default: that of the gateway on this host]
+    #[arg(long, env = "SLACKWATER_CONTROL", value_name = "PATH")]
+    pub control: Option<PathBuf>,
+    /// The gateway that listens here
+    #[arg(long, env = "SLACKWATER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    pub listen: Option<Vec<Listen>>,
+}
+
+/// `slackwater drain`
+///
+/// Exit status: 0 nothing was cut off, 3 the deadline cut something off, 2 no gateway.
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = "Exit status: 0 if nothing was cut off, 3 if the deadline cut something \
+                        off, 2 if the gateway cannot be reached, 1 if it refuses.")]
+pub struct DrainOptions {
+    /// Which gateway.
+    #[command(flatten)]
+    pub target: Target,
+    /// Show what is left and who holds it, until the drain ends
+    #[arg(long)]
+    pub wait: bool,
+    /// How long the drain may take; 0s waits for ever [default: the gateway's own]
+    #[arg(long, value_name = "TIME")]
+    pub deadline: Option<Period>,
+}
+
+/// `slackwater status`
+#[derive(Debug, Clone, Default, Args)]
+pub struct StatusOptions {
+    /// Which gateway.
+    #[command(flatten)]
+    pub target: Target,
+    /// Show it again each second
+    #[arg(long)]
+    pub watch: bool,
+    /// Print the gateway's own JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `slackwater request`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Exit status: 0 if the request was completed, 1 if it was not, 2 if the \
+                        gateway cannot be reached.")]
+pub struct RequestOptions {
+    /// The service, for example opensrf.math
+    pub service: String,
+    /// The method, for example add
+    pub method: String,
+    /// Its parameters, each a JSON text: 1 '"text"' '{"a":[1,2]}'
+    #[arg(value_name = "JSON", allow_hyphen_values = true)]
+    pub params: Vec<String>,
+    /// The gateway
+    #[arg(
+        long,
+        env = "SLACKWATER_URL",
+        value_name = "URL",
+        default_value = "ws://127.0.0.1:7682/"
+    )]
+    pub url: String,
+    /// How long the whole may take
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub timeout: Patience,
+}
+
+/// Reads a command line, its first word being the program's name, and the environment.
+///
+/// # Errors
+/// What clap says, to be printed with its [`exit`](clap::Error::exit): help and version, too.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    variables: &[String],
+) -> Result<Command, clap::Error> {
+    let arguments = with_command(arguments.into_iter().collect());
+    let mut definition = Cli::command();
+    let matches = definition
+        .try_get_matches_from_mut(&arguments)
+        .map_err(|error| naming_variable(error, &arguments))?;
+    check_variables(variables, &variables_of(&definition))
+        .map_err(|error| definition.error(ErrorKind::UnknownArgument, error))?;
+    Cli::from_arg_matches(&matches).map(|cli| cli.command)
+}
+
+/// `slackwater --listen …` means `slackwater serve --listen …`. (Flattening the options of serve
+/// into the top would put all of them before the commands in `slackwater --help`.)
+fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let for_the_top = |argument: &OsString| {
+        !argument.to_string_lossy().starts_with('-')
+            || ["-h", "--help", "-V", "--version"].iter().any(|option| argument == option)
+    };
+    if !arguments.get(1).is_some_and(for_the_top) {
+        let behind_the_name = arguments.len().min(1);
+        arguments.insert(behind_the_name, "serve".into());
+    }
+    arguments
+}
+
+/// The environment variables of all options of all commands.
+fn variables_of(definition: &clap::Command) -> BTreeSet<String> {
+    definition
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(clap::Arg::get_env)
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// clap blames the flag when a variable is wrong: say which variable if no such flag was typed.
+fn naming_variable(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(blamed)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let flag = blamed.split([' ', '=', '[']).next().unwrap_or_default().to_owned();
+    let typed = arguments.iter().any(|argument| argument.to_string_lossy().starts_with(&flag));
+    if flag.starts_with("--") && !typed {
+        let name = flag.trim_start_matches("--").replace('-', "_").to_uppercase();
+        let named = format!("{flag} (from SLACKWATER_{name})");
+        error.insert(ContextKind::InvalidArg, ContextValue::String(named));
+    }
+    error
+}

@@ -1,0 +1,29 @@
+//! From what an operator typed ([`ServeOptions`]) to what it means ([`Settings`]).
+//!
+//! The law: a setting comes from a flag, else the environment, else the file, else its default;
+//! and what is wrong is an error that names the place, the key and what was expected. Nothing
+//! wrong is ever passed over in favour of a default.
+
+mod addresses;
+mod bus;
+mod choices;
+mod error;
+mod file;
+mod names;
+mod options;
+mod settings;
+mod surroundings;
+mod text;
+mod units;
+
+pub use addresses::{Listen, Network, Origin};
+pub use bus::{BusText, BusUrl, EmbeddedBus, Transport};
+pub use choices::{CloseCode, CloseFin, Count, Ingress, LogFilter, LogFormat, Refuse, UrlPath};
+pub use error::ConfigError;
+pub use file::read_file;
+pub use names::check_variables;
+pub use options::ServeOptions;
+pub use settings::{Closing, Draining, Front, Limits, Log, Settings};
+pub use surroundings::{Surroundings, socket_name};
+pub use text::Unfit;
+pub use units::{Patience, Period, Size};

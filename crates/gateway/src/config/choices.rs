@@ -1,0 +1,249 @@
+//! Settings with a closed set of values, or a range.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+use super::text::{Unfit, deserialize_as_text};
+
+/// How new connections are turned away during a drain (DRAIN.md, step 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Refuse {
+    /// Answer the connections already in the queue with 503, then stop listening.
+    Close,
+    /// Keep listening and answer 503.
+    #[value(name = "503")]
+    Answer503,
+}
+
+/// When we send our FIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CloseFin {
+    /// When the client's Close has come: safe behind a proxy.
+    OnEcho,
+    /// Right behind our Close frame: for sites without a proxy.
+    WithClose,
+}
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A WebSocket close code that a server may send (RFC 6455 section 7.4, and the IANA registry).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CloseCode(u16);
+
+/// A limit that is counted: 1 to 1,000,000,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count(u32);
+
+/// The path of a request target: begins with `/`, no query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlPath(String);
+
+/// A name that is put into messages: `[A-Za-z0-9._:-]{1,64}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingress(String);
+
+/// Which log lines are written: a level, or a filter in tracing's syntax
+/// (`info,slackwater::hub=debug`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+deserialize_as_text!(Refuse, CloseFin, LogFormat, CloseCode, Count, UrlPath, Ingress, LogFilter);
+
+/// Parses an enum by the names that its flag takes.
+macro_rules! parse_as_value {
+    ($($name:ty),+) => {$(
+        impl FromStr for $name {
+            type Err = Unfit;
+
+            fn from_str(text: &str) -> Result<Self, Unfit> {
+                ValueEnum::from_str(text, false).map_err(|_| {
+                    let values = Self::value_variants().iter();
+                    let names = values.filter_map(ValueEnum::to_possible_value);
+                    let names: Vec<_> = names.map(|value| value.get_name().to_owned()).collect();
+                    Unfit::expected(names.join(" or "))
+                })
+            }
+        }
+    )+};
+}
+parse_as_value!(Refuse, CloseFin, LogFormat);
+
+impl CloseCode {
+    /// The code as it goes on the wire.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// 1012, service restart: it makes clients come back.
+impl Default for CloseCode {
+    fn default() -> Self {
+        Self(1012)
+    }
+}
+
+impl FromStr for CloseCode {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        match text.parse() {
+            Ok(code @ (1000 | 1001 | 1008 | 1011..=1014 | 3000..=4999)) => Ok(Self(code)),
+            Ok(_) | Err(_) => {
+                Err(Unfit::expected("a close code: 1000, 1001, 1008, 1011-1014 or 3000-4999"))
+            }
+        }
+    }
+}
+
+impl Count {
+    /// The number.
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl FromStr for Count {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        match text.parse() {
+            Ok(count @ 1..=1_000_000_000) => Ok(Self(count)),
+            Ok(_) | Err(_) => Err(Unfit::expected("a whole number from 1 to 1000000000")),
+        }
+    }
+}
+
+impl UrlPath {
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UrlPath {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        let fits = text.starts_with('/')
+            && text.chars().all(|character| character.is_ascii_graphic())
+            && !text.contains(['?', '#']);
+        fits.then(|| Self(text.to_owned()))
+            .ok_or_else(|| Unfit::expected("a path such as /osrf-websocket-translator"))
+    }
+}
+
+impl Ingress {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What OpenSRF's own gateway says of itself.
+impl Default for Ingress {
+    fn default() -> Self {
+        Self("ws-translator-v2".to_owned())
+    }
+}
+
+impl FromStr for Ingress {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        let fits = (1..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
+        fits.then(|| Self(text.to_owned()))
+            .ok_or_else(|| Unfit::expected("1 to 64 letters, digits, or any of . _ : -"))
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = Unfit;
+
+    /// tracing takes an unknown word for a module's name, so that `inof` would silently mean
+    /// "everything from module inof"; here a word alone must be a level.
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        let fits = !text.is_empty()
+            && EnvFilter::try_new(text).is_ok()
+            && text.split(',').all(|part| part.contains('=') || LEVELS.contains(&part));
+        fits.then(|| Self(text.to_owned())).ok_or_else(|| {
+            Unfit::expected("a level (error, warn, info, debug, trace), or a filter such as info,slackwater::hub=debug")
+        })
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sendable_close_codes_are_taken() {
+        for code in ["1000", "1001", "1008", "1011", "1012", "1013", "1014", "3000", "4999"] {
+            assert_eq!(code.parse::<CloseCode>().map(CloseCode::get), Ok(code.parse().unwrap()));
+        }
+        for code in ["", "0", "999", "1002", "1004", "1005", "1006", "1015", "2999", "5000", "x"] {
+            assert!(code.parse::<CloseCode>().is_err(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_choice_names_its_values() {
+        assert_eq!("503".parse(), Ok(Refuse::Answer503));
+        assert_eq!("with-close".parse(), Ok(CloseFin::WithClose));
+        assert_eq!("502".parse::<Refuse>().unwrap_err().to_string(), "expected close or 503");
+        assert_eq!("JSON".parse::<LogFormat>().unwrap_err().to_string(), "expected text or json");
+    }
+
+    #[test]
+    fn a_limit_is_at_least_one() {
+        assert_eq!("256".parse::<Count>().map(Count::get), Ok(256));
+        for text in ["0", "-1", "1000000001", "1e3", ""] {
+            assert!(text.parse::<Count>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_not_taken_for_a_module() {
+        for filter in ["info", "off", "warn,slackwater::hub=trace", "slackwater[client]=debug"] {
+            assert!(filter.parse::<LogFilter>().is_ok(), "{filter}");
+        }
+        for filter in ["", "inof", "info,hub", "a=b=c", "INFO "] {
+            assert!(filter.parse::<LogFilter>().is_err(), "{filter}");
+        }
+    }
+
+    #[test]
+    fn paths_and_names_are_plain() {
+        assert!("/".parse::<UrlPath>().is_ok() && "/a/b".parse::<UrlPath>().is_ok());
+        for text in ["", "a", "/a?b", "/a b", "/ä"] {
+            assert!(text.parse::<UrlPath>().is_err(), "{text}");
+        }
+        assert!("ws-translator-v2".parse::<Ingress>().is_ok());
+        for text in ["", "a b", "a\"b", &"x".repeat(65)] {
+            assert!(text.parse::<Ingress>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What `slackwater serve` can be told, as typed. One definition an option: the field is its flag
+//! (`--ebb-window`), its key in `slackwater.toml` (`ebb_window`), its variable
+//! (`SLACKWATER_EBB_WINDOW`) and its help. The defaults named here are those of
+//! [`Settings`](super::Settings); a test compares them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::addresses::{Listen, Network, Origin};
+use super::bus::BusText;
+use super::choices::{CloseCode, CloseFin, Count, Ingress, LogFilter, LogFormat, Refuse, UrlPath};
+use super::text::list;
+use super::units::{Patience, Period, Size};
+
+/// Every setting of the gateway; what is absent has its default.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[command(
+    mut_args = |argument| argument.hide_env(true).hide_possible_values(true),
+    after_help = "An option such as --ebb-window is also the key ebb_window in the file and the \
+                  variable SLACKWATER_EBB_WINDOW; a flag wins over a variable, that over the \
+                  file. TIME: 200ms, 2m, 1h30m; a bare number is seconds. SIZE: 16KiB, 10MiB."
+)]
+pub struct ServeOptions {
+    /// Read options from this TOML file; flags and environment win over it
+    #[arg(long, env = "SLACKWATER_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Where clients connect: ADDRESS:PORT or unix:/path; repeatable [default: 127.0.0.1:7682]
+    #[arg(long, env = "SLACKWATER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    #[serde(deserialize_with = "list")]
+    pub listen: Option<Vec<Listen>>,
+    /// The bus to relay to; embedded: has demo services inside [default: embedded:]
+    #[arg(long, env = "SLACKWATER_BUS", value_name = "URL", hide_env_values = true)]
+    pub bus: Option<BusText>,
+    /// The control socket [default: PORT.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/slackwater
+    /// or /tmp/slackwater-UID]
+    #[arg(long, env = "SLACKWATER_CONTROL", value_name = "PATH")]
+    pub control: Option<PathBuf>,
+    /// Serve /livez, /readyz and /status over HTTP here [default: off]
+    #[arg(long, env = "SLACKWATER_ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Put this into each message as its ingress [default: ws-translator-v2]
+    #[arg(long, env = "SLACKWATER_INGRESS", value_name = "NAME")]
+    pub ingress: Option<Ingress>,
+
+    /// How long a drain may take; 0s waits for ever [default: 2m]
+    #[arg(long, env = "SLACKWATER_DEADLINE", value_name = "TIME", help_heading = "Draining")]
+    pub deadline: Option<Period>,
+    /// Say "not ready" for so long before refusing, within the deadline [default: 0s]
+    #[arg(long, env = "SLACKWATER_ANNOUNCE", value_name = "TIME", help_heading = "Draining")]
+    pub announce: Option<Period>,
+    /// Spread the closing of idle connections over this time [default: 5s]
+    #[arg(long, env = "SLACKWATER_EBB_WINDOW", value_name = "TIME", help_heading = "Draining")]
+    pub ebb_window: Option<Period>,
+    /// A connection must be quiet for so long before it is closed [default: 200ms]
+    #[arg(long, env = "SLACKWATER_QUIET_WINDOW", value_name = "TIME", help_heading = "Draining")]
+    pub quiet_window: Option<Period>,
+    /// Turn new clients away: close the port, or answer 503 [default: close]
+    #[arg(long, env = "SLACKWATER_REFUSE", value_name = "HOW", help_heading = "Draining")]
+    pub refuse: Option<Refuse>,
+    /// Close drained connections with this code [default: 1012]
+    #[arg(long, env = "SLACKWATER_CLOSE_CODE", value_name = "CODE", help_heading = "Draining")]
+    pub close_code: Option<CloseCode>,
+    /// Send FIN: on-echo of our Close, or with-close if no proxy is in front [default: on-echo]
+    #[arg(long, env = "SLACKWATER_CLOSE_FIN", value_name = "WHEN", help_heading = "Draining")]
+    pub close_fin: Option<CloseFin>,
+    /// Wait so long for a closing client in which no byte moves [default: 10s]
+    #[arg(long, env = "SLACKWATER_CLOSE_TIMEOUT", value_name = "TIME", help_heading = "Draining")]
+    pub close_timeout: Option<Patience>,
+
+    /// Upgrade only this URL path [default: any]
+    #[arg(long, env = "SLACKWATER_PATH", value_name = "PATH", help_heading = "Clients")]
+    pub path: Option<UrlPath>,
+    /// Take browsers only from this origin; repeatable [default: any]
+    #[arg(
+        long,
+        env = "SLACKWATER_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        help_heading = "Clients"
+    )]
+    #[serde(deserialize_with = "list")]
+    pub origin: Option<Vec<Origin>>,
+    /// Take browsers only from pages of the host that they connect to [default: false]
+    #[arg(long, env = "SLACKWATER_SAME_ORIGIN", value_name = "true|false", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", help_heading = "Clients")]
+    pub same_origin: Option<bool>,
+    /// Believe X-Forwarded-For from this network; repeatable [default: none]
+    #[arg(
+        long,
+        env = "SLACKWATER_TRUSTED_PROXY",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        help_heading = "Clients"
+    )]
+    #[serde(deserialize_with = "list")]
+    pub trusted_proxy: Option<Vec<Network>>,
+    /// Ping clients that are silent for so long; 0s never [default: 30s]
+    #[arg(long, env = "SLACKWATER_PING_INTERVAL", value_name = "TIME", help_heading = "Clients")]
+    pub ping_interval: Option<Period>,
+    /// Close clients that ask nothing for so long; 0s never [default: 0s]
+    #[arg(long, env = "SLACKWATER_IDLE_TIMEOUT", value_name = "TIME", help_heading = "Clients")]
+    pub idle_timeout: Option<Period>,
+    /// A client's HTTP request must be complete within this time [default: 10s]
+    #[arg(
+        long,
+        env = "SLACKWATER_HANDSHAKE_TIMEOUT",
+        value_name = "TIME",
+        help_heading = "Clients"
+    )]
+    pub handshake_timeout: Option<Patience>,
+
+    /// Connections at a time [default: what the open-files limit allows]
+    #[arg(long, env = "SLACKWATER_MAX_CONNECTIONS", value_name = "N", help_heading = "Limits")]
+    pub max_connections: Option<Count>,
+    /// Bytes of one message from a client [default: 10MiB]
+    #[arg(long, env = "SLACKWATER_MAX_MESSAGE_SIZE", value_name = "SIZE", help_heading = "Limits")]
+    pub max_message_size: Option<Size>,
+    /// Nesting of one message's JSON [default: 128]
+    #[arg(long, env = "SLACKWATER_MAX_DEPTH", value_name = "N", help_heading = "Limits")]
+    pub max_depth: Option<Count>,
+    /// Unanswered requests of one client [default: 256]
+    #[arg(
+        long,
+        env = "SLACKWATER_MAX_REQUESTS_IN_FLIGHT",
+        value_name = "N",
+        help_heading = "Limits"
+    )]
+    pub max_requests_in_flight: Option<Count>,
+    /// Stateful sessions of one client [default: 64]
+    #[arg(long, env = "SLACKWATER_MAX_SESSIONS", value_name = "N", help_heading = "Limits")]
+    pub max_sessions: Option<Count>,
+    /// Bytes that wait for one client [default: 16MiB]
+    #[arg(long, env = "SLACKWATER_MAX_QUEUED_BYTES", value_name = "SIZE", help_heading = "Limits")]
+    pub max_queued_bytes: Option<Size>,
+    /// Drop a client that takes no byte for so long [default: 30s]
+    #[arg(
+        long,
+        env = "SLACKWATER_WRITE_STALL_TIMEOUT",
+        value_name = "TIME",
+        help_heading = "Limits"
+    )]
+    pub write_stall_timeout: Option<Patience>,
+
+    /// Log to stderr from this level on; or a filter: info,slackwater::hub=debug [default: info]
+    #[arg(long, env = "SLACKWATER_LOG_LEVEL", value_name = "LEVEL", help_heading = "Logs")]
+    pub log_level: Option<LogFilter>,
+    /// How each line is written: text or json [default: text]
+    #[arg(long, env = "SLACKWATER_LOG_FORMAT", value_name = "FORMAT", help_heading = "Logs")]
+    pub log_format: Option<LogFormat>,
+}
+
+impl ServeOptions {
+    /// These options, and for what they leave open those of `lower`. `config` is not among them:
+    /// a file cannot name another.
+    pub fn over(self, lower: Self) -> Self {
+        macro_rules! each {
+            ($($option:ident),+ $(,)?) => {
+                Self { config: self.config, $($option: self.$option.or(lower.$option)),+ }
+            };
+        }
+        each!(
+            listen,
+            bus,
+            control,
+            admin_listen,
+            ingress,
+            deadline,
+            announce,
+            ebb_window,
+            quiet_window,
+            refuse,
+            close_code,
+            close_fin,
+            close_timeout,
+            path,
+            origin,
+            same_origin,
+            trusted_proxy,
+            ping_interval,
+            idle_timeout,
+            handshake_timeout,
+            max_connections,
+            max_message_size,
+            max_depth,
+            max_requests_in_flight,
+            max_sessions,
+            max_queued_bytes,
+            write_stall_timeout,
+            log_level,
+            log_format,
+        )
+    }
+}

@@ -1,0 +1,211 @@
+//! What the options mean: every default filled in, nothing left to check.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::addresses::{Listen, Network, Origin};
+use super::bus::BusUrl;
+use super::choices::{CloseCode, CloseFin, Count, Ingress, LogFilter, LogFormat, Refuse, UrlPath};
+use super::error::ConfigError;
+use super::file::read_file;
+use super::options::ServeOptions;
+use super::surroundings::Surroundings;
+use super::text::Unfit;
+use super::units::{Patience, Period, Size};
+
+/// The settings of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where clients connect, in the order given; at least one.
+    pub listen: Vec<Listen>,
+    /// The bus to relay to.
+    pub bus: BusUrl,
+    /// The control socket, if the operator named it; else [`Surroundings::control_path`].
+    pub control: Option<PathBuf>,
+    /// Where the admin HTTP server listens; off if `None`.
+    pub admin_listen: Option<SocketAddr>,
+    /// What is put into each message as its ingress.
+    pub ingress: Ingress,
+    /// How a drain goes.
+    pub drain: Draining,
+    /// How a connection is closed.
+    pub close: Closing,
+    /// Who may connect, and for how long without a sign of life.
+    pub front: Front,
+    /// What one client, and all of them, may use.
+    pub limits: Limits,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// How a drain goes (DRAIN.md, "The gateway as a whole").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draining {
+    /// How long it may take; `None` waits for ever.
+    pub deadline: Option<Duration>,
+    /// How long new connections are still served while `/readyz` answers 503; shorter than the
+    /// deadline, within which it counts.
+    pub announce: Duration,
+    /// The time over which idle connections are closed; zero closes them at once.
+    pub ebb_window: Duration,
+    /// The least time for which a connection must be quiet before it is closed.
+    pub quiet_window: Duration,
+    /// How new connections are turned away.
+    pub refuse: Refuse,
+}
+
+/// How a connection is closed (DRAIN.md, "One connection").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closing {
+    /// The close code of a drained connection.
+    pub code: CloseCode,
+    /// When we send our FIN.
+    pub fin: CloseFin,
+    /// How long we wait for a closing client in which no byte moves; more than zero.
+    pub timeout: Duration,
+}
+
+/// Who may connect, and for how long without a sign of life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Front {
+    /// The only path that is upgraded; any if `None`.
+    pub path: Option<UrlPath>,
+    /// The origins that browsers may come from; any if empty.
+    pub origins: Vec<Origin>,
+    /// Whether browsers may come only from the host that they connect to.
+    pub same_origin: bool,
+    /// The networks from which `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// After how much silence a client is pinged; never if `None`.
+    pub ping_interval: Option<Duration>,
+    /// After how long at slack water a client is closed; never if `None`.
+    pub idle_timeout: Option<Duration>,
+    /// How long a client's HTTP request may take; more than zero.
+    pub handshake_timeout: Duration,
+}
+
+/// What one client, and all of them, may use; each at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Bytes of one message from a client.
+    pub message_size: usize,
+    /// Nesting of one message's JSON.
+    pub depth: usize,
+    /// Unanswered requests of one client.
+    pub requests_in_flight: usize,
+    /// Stateful sessions of one client.
+    pub sessions: usize,
+    /// Bytes that wait for one client.
+    pub queued_bytes: usize,
+    /// How long a client may take no byte while some wait for it; more than zero.
+    pub write_stall_timeout: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Which lines.
+    pub level: LogFilter,
+    /// In which form.
+    pub format: LogFormat,
+}
+
+impl Settings {
+    /// Reads the file that the options name, if they do, and says what all of it means.
+    ///
+    /// # Errors
+    /// The file, or the first option that is wrong.
+    pub fn load(typed: ServeOptions, surroundings: &Surroundings) -> Result<Self, ConfigError> {
+        let typed = match &typed.config {
+            Some(path) => {
+                let file = read_file(path)?;
+                typed.over(file)
+            }
+            None => typed,
+        };
+        Self::resolve(typed, surroundings)
+    }
+
+    /// Fills in the defaults and checks what no option can check alone.
+    ///
+    /// # Errors
+    /// The first option that is wrong.
+    pub fn resolve(
+        options: ServeOptions,
+        surroundings: &Surroundings,
+    ) -> Result<Self, ConfigError> {
+        let wrong = |key, expected: &str| {
+            Err(ConfigError::Option { key, reason: Unfit::expected(expected) })
+        };
+        let period = |given: Option<Period>, or| given.map_or(or, Period::duration);
+        let period_or_off = |given: Option<Period>, or| given.map_or(or, Period::unless_zero);
+        let patience = |given: Option<Patience>, or| given.map_or(or, Patience::duration);
+        let count = |given: Option<Count>, or| given.map_or(or, Count::get);
+        let size = |given: Option<Size>, or| given.map_or(or, Size::bytes);
+
+        let listen = options.listen.unwrap_or_else(|| vec![DEFAULT_LISTEN]);
+        if listen.is_empty() {
+            return wrong("listen", "at least one address");
+        }
+        let deadline = period_or_off(options.deadline, Some(seconds(120)));
+        let announce = period(options.announce, Duration::ZERO);
+        if deadline.is_some_and(|deadline| announce >= deadline) {
+            return wrong("announce", "less than the deadline, within which it counts");
+        }
+        let bus = options.bus.unwrap_or_else(|| "embedded:".into());
+        let bus = bus.read().map_err(|reason| ConfigError::Option { key: "bus", reason })?;
+
+        Ok(Self {
+            listen,
+            bus,
+            control: options.control,
+            admin_listen: options.admin_listen,
+            ingress: options.ingress.unwrap_or_default(),
+            drain: Draining {
+                deadline,
+                announce,
+                ebb_window: period(options.ebb_window, seconds(5)),
+                quiet_window: period(options.quiet_window, Duration::from_millis(200)),
+                refuse: options.refuse.unwrap_or(Refuse::Close),
+            },
+            close: Closing {
+                code: options.close_code.unwrap_or_default(),
+                fin: options.close_fin.unwrap_or(CloseFin::OnEcho),
+                timeout: patience(options.close_timeout, seconds(10)),
+            },
+            front: Front {
+                path: options.path,
+                origins: options.origin.unwrap_or_default(),
+                same_origin: options.same_origin.unwrap_or(false),
+                trusted_proxies: options.trusted_proxy.unwrap_or_default(),
+                ping_interval: period_or_off(options.ping_interval, Some(seconds(30))),
+                idle_timeout: period_or_off(options.idle_timeout, None),
+                handshake_timeout: patience(options.handshake_timeout, seconds(10)),
+            },
+            limits: Limits {
+                connections: count(options.max_connections, surroundings.connections()),
+                message_size: size(options.max_message_size, 10 << 20),
+                depth: count(options.max_depth, 128),
+                requests_in_flight: count(options.max_requests_in_flight, 256),
+                sessions: count(options.max_sessions, 64),
+                queued_bytes: size(options.max_queued_bytes, 16 << 20),
+                write_stall_timeout: patience(options.write_stall_timeout, seconds(30)),
+            },
+            log: Log {
+                level: options.log_level.unwrap_or_default(),
+                format: options.log_format.unwrap_or(LogFormat::Text),
+            },
+        })
+    }
+}
+
+/// Where a gateway listens that was not told where.
+pub(super) const DEFAULT_LISTEN: Listen =
+    Listen::Tcp(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7682));
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

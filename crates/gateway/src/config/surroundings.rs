@@ -1,0 +1,146 @@
+//! What the process finds around it: directories, user, limits. Read once in `main` and passed
+//! on, so that nothing else asks the environment.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::process::{Resource, getrlimit, getuid};
+
+use super::addresses::Listen;
+use super::settings::DEFAULT_LISTEN;
+
+/// What the process finds around it.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// `$RUNTIME_DIRECTORY`, which systemd sets; the first of its directories is used.
+    pub runtime_directory: Option<OsString>,
+    /// `$XDG_RUNTIME_DIR`: `/run/user/UID` of a logged-in user.
+    pub xdg_runtime_dir: Option<OsString>,
+    /// The real user id.
+    pub user: u32,
+    /// How many descriptors the process may have open; `None` is no limit.
+    pub open_files: Option<u64>,
+    /// The names of the environment variables that begin with `SLACKWATER_`.
+    pub variables: Vec<String>,
+}
+
+/// Descriptors kept for what is not a client: the bus, listeners, the control socket, files.
+const RESERVED_FILES: u64 = 64;
+
+/// Where no limit on open files is set, this many connections are taken.
+const MOST_CONNECTIONS: u64 = 1_000_000;
+
+impl Surroundings {
+    /// Asks the operating system. The limit on open files is the soft one as it stands now.
+    pub fn of_process() -> Self {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self {
+            runtime_directory: set("RUNTIME_DIRECTORY"),
+            xdg_runtime_dir: set("XDG_RUNTIME_DIR"),
+            user: getuid().as_raw(),
+            open_files: getrlimit(Resource::Nofile).current,
+            variables: std::env::vars_os()
+                .filter_map(|(name, _)| name.into_string().ok())
+                .filter(|name| name.starts_with("SLACKWATER_"))
+                .collect(),
+        }
+    }
+
+    /// The control socket of a gateway that was not told another: its directory by these
+    /// surroundings, its name by where the gateway listens (as bound, if the port was 0).
+    pub fn control_path(&self, listening: &[Listen]) -> PathBuf {
+        let directory = self.control_directories().next().unwrap_or_else(|| self.own_directory());
+        directory.join(socket_name(listening))
+    }
+
+    /// The directories in which a gateway's control socket can be, the likeliest first. The first
+    /// one is where a gateway started in these surroundings puts its own.
+    pub fn control_directories(&self) -> impl Iterator<Item = PathBuf> {
+        let by_systemd = self.runtime_directory.as_ref().and_then(|directories| {
+            let first = directories.as_bytes().split(|byte| *byte == b':').next()?;
+            Some(PathBuf::from(std::ffi::OsStr::from_bytes(first)))
+        });
+        let by_session = self
+            .xdg_runtime_dir
+            .as_ref()
+            .map(|directory| PathBuf::from(directory).join("slackwater"));
+        let packaged = PathBuf::from("/run/slackwater");
+        by_systemd.into_iter().chain(by_session).chain([self.own_directory(), packaged])
+    }
+
+    /// The directory of last resort. Anyone can make it first, so whoever uses it must see that
+    /// it belongs to [`Self::user`] and to nobody else.
+    pub fn own_directory(&self) -> PathBuf {
+        PathBuf::from(format!("/tmp/slackwater-{}", self.user))
+    }
+
+    /// How many clients the limit on open files leaves room for, at least 1.
+    pub(super) fn connections(&self) -> usize {
+        let clients = self.open_files.map_or(MOST_CONNECTIONS, |files| {
+            files.saturating_sub(RESERVED_FILES).clamp(1, MOST_CONNECTIONS)
+        });
+        usize::try_from(clients).unwrap_or(usize::MAX)
+    }
+}
+
+/// The file name of a gateway's control socket: its first port, or a hash of its first unix
+/// socket's path, which is the same in every build and on every machine.
+pub fn socket_name(listening: &[Listen]) -> String {
+    let port = listening.iter().find_map(|listen| match listen {
+        Listen::Tcp(address) => Some(address.port()),
+        Listen::Unix(_) => None,
+    });
+    if let Some(port) = port {
+        return format!("{port}.sock");
+    }
+    match listening.first().unwrap_or(&DEFAULT_LISTEN) {
+        Listen::Tcp(address) => format!("{}.sock", address.port()),
+        Listen::Unix(path) => format!("{:016x}.sock", fnv1a(path.as_os_str().as_bytes())),
+    }
+}
+
+/// FNV-1a, 64 bits.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_socket_is_named_after_the_first_port() {
+        let listen = |texts: &[&str]| -> Vec<Listen> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        assert_eq!(socket_name(&[]), "7682.sock");
+        assert_eq!(socket_name(&listen(&["127.0.0.1:80", "127.0.0.1:81"])), "80.sock");
+        assert_eq!(socket_name(&listen(&["unix:/a", "127.0.0.1:81"])), "81.sock");
+        // FNV-1a of "/a", worked out by the published test vectors' method.
+        assert_eq!(socket_name(&listen(&["unix:/a"])), format!("{:016x}.sock", fnv1a(b"/a")));
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn the_runtime_directory_of_systemd_comes_first() {
+        let mut around = Surroundings { user: 7, ..Surroundings::default() };
+        let path = |around: &Surroundings| around.control_path(&[]).display().to_string();
+        assert_eq!(path(&around), "/tmp/slackwater-7/7682.sock");
+        around.xdg_runtime_dir = Some("/run/user/7".into());
+        assert_eq!(path(&around), "/run/user/7/slackwater/7682.sock");
+        around.runtime_directory = Some("/run/one:/run/two".into());
+        assert_eq!(path(&around), "/run/one/7682.sock");
+    }
+
+    #[test]
+    fn connections_leave_room_for_other_files() {
+        let around = |open_files| Surroundings { open_files, ..Surroundings::default() };
+        assert_eq!(around(Some(1_024)).connections(), 960);
+        assert_eq!(around(Some(10)).connections(), 1);
+        assert_eq!(around(None).connections(), 1_000_000);
+    }
+}
