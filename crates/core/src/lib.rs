@@ -1,4 +1,15 @@
 //! What a session and a drain are: the rules of Slackwater, without IO, clock or chance.
+//!
+//! Two pure machines stand here, a [`session::Session`] for each client and one [`drain::Drain`]
+//! for the process, with one contract: `handle_input(input, now)`, `handle_timeout(now)`,
+//! `poll_timeout()`, `poll_output()`. **Feed one input, then take every output until there is
+//! none; only then feed the next.** A shell around them reads, writes, waits and rolls the dice.
+//!
+//! [`osrf`] reads OpenSRF's messages as far as the ledger must; [`event`] is what everything that
+//! Slackwater shows is derived from.
 #![forbid(unsafe_code)]
 
+pub mod drain;
+pub mod event;
 pub mod osrf;
+pub mod session;

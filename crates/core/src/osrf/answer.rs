@@ -29,6 +29,8 @@ pub struct Answer<'a> {
     pub trace: Option<Trace>,
     /// Its status, if it is one. Results leave the ledger as it is.
     pub status: Option<Code>,
+    /// The number of its status, else 0.
+    pub number: u16,
 }
 
 /// A status as the ledger sees it.
@@ -64,14 +66,16 @@ impl<'a> Answer<'a> {
         let inner = object::<Classed<'a>>(text).and_then(|outer| outer.payload);
         let fields = inner.and_then(|inner| object::<Fields<'a>>(inner.get()));
         let Some(fields) = fields else {
-            return Self { text, trace_text: None, trace: None, status: None };
+            return Self { text, trace_text: None, trace: None, status: None, number: 0 };
         };
         let is_status = fields.kind.as_deref() == Some("STATUS");
+        let status = is_status.then(|| code(fields.payload));
         Self {
             text,
             trace_text: fields.trace.map(RawValue::get),
             trace: fields.trace.and_then(Trace::read),
-            status: is_status.then(|| code(fields.payload)),
+            status: status.map(|(_, code)| code),
+            number: status.map_or(0, |(number, _)| number),
         }
     }
 
@@ -111,19 +115,19 @@ struct StatusFields<'a> {
     status: Option<Cow<'a, str>>,
 }
 
-fn code(payload: Option<&RawValue>) -> Code {
+fn code(payload: Option<&RawValue>) -> (u16, Code) {
     let outer = payload.and_then(|raw| object::<Classed<'_>>(raw.get()));
     let class = outer.as_ref().and_then(|outer| outer.class.as_deref()).unwrap_or_default();
     let fields = outer
         .as_ref()
         .and_then(|outer| outer.payload)
         .and_then(|raw| object::<StatusFields<'_>>(raw.get()));
-    let Some(fields) = fields else { return Code::Other };
+    let Some(fields) = fields else { return (0, Code::Other) };
     // A string from C, a number from Perl.
     let number: u16 =
         fields.code.and_then(|raw| raw.get().trim_matches('"').parse().ok()).unwrap_or_default();
     let backlog = || fields.status.is_some_and(|text| text.starts_with("Service unavailable"));
-    match number {
+    let code = match number {
         200 => Code::Connected,
         205 => Code::Complete,
         307 | 408 => Code::SessionOver,
@@ -131,7 +135,8 @@ fn code(payload: Option<&RawValue>) -> Code {
         400.. if class == "osrfServiceException" => Code::EnvelopeRefused,
         400.. => Code::Failed,
         _ => Code::Other,
-    }
+    };
+    (number, code)
 }
 
 #[cfg(test)]

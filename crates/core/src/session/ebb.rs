@@ -1,0 +1,198 @@
+//! How a draining session finds the instant at which closing it costs nobody anything: slack
+//! water, the quiet window, the barrier; and what happens when the operator's deadline is nearer
+//! (DRAIN.md, "Confirming it" and "The deadline").
+
+use std::time::{Duration, Instant};
+
+use super::{Deadlines, Input, Output, Session, State};
+use crate::event::{Cause, Event};
+
+/// A drain, as one session sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    deadlines: Deadlines,
+    /// Whether the soft deadline has passed.
+    pub(super) soft_passed: bool,
+    pub(super) barrier: Option<Barrier>,
+}
+
+/// A Ping that must come back before any data frame does.
+#[derive(Debug, Clone)]
+pub(super) struct Barrier {
+    nonce: u64,
+    sent: Instant,
+}
+
+/// The last Ping, whatever it was sent for.
+#[derive(Debug, Clone)]
+pub(super) struct Ping {
+    nonce: u64,
+    sent: Instant,
+}
+
+/// While rtt is unknown and the path stands still, a Pong is waited for so long.
+const BARRIER_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Session {
+    pub(super) fn on_drain(&mut self, deadlines: Deadlines, now: Instant) {
+        match &mut self.state {
+            State::Open => {
+                // Who is busy now leaves when it falls slack; only the idle are spread.
+                let slot =
+                    if self.ledger.is_empty() && !self.unwritten { deadlines.slot } else { now };
+                let deadlines = Deadlines { slot, ..deadlines };
+                self.state =
+                    State::Draining(Order { deadlines, soft_passed: false, barrier: None });
+            }
+            State::Draining(order) => {
+                order.deadlines = Deadlines { slot: order.deadlines.slot, ..deadlines };
+                order.soft_passed = false;
+            }
+            State::Closing(closing) | State::Ending(closing) => {
+                closing.end_by(deadlines.hard.map(|hard| hard + self.config.close_timeout));
+            }
+            State::Closed(_) => {}
+        }
+    }
+
+    pub(super) fn on_undrain(&mut self) {
+        if let State::Draining(_) = self.state {
+            self.state = State::Open;
+        }
+    }
+
+    pub(super) fn on_pong(&mut self, nonce: u64, now: Instant) {
+        if let Some(ping) = self.ping.take_if(|ping| ping.nonce == nonce) {
+            self.rtt = Some(now.saturating_duration_since(ping.sent));
+        }
+        if let State::Draining(order) = &mut self.state
+            && order.barrier.take_if(|barrier| barrier.nonce == nonce).is_some()
+            && self.is_slack()
+        {
+            self.close_drained(now);
+        }
+    }
+
+    /// Whether new requests are refused.
+    pub(super) fn executes_no_more(&self) -> bool {
+        matches!(&self.state, State::Draining(order) if order.soft_passed)
+    }
+
+    /// Does what a draining session has to do now. True if it is draining no more.
+    pub(super) fn ebb(&mut self, now: Instant) -> bool {
+        let State::Draining(order) = &mut self.state else { return true };
+        let deadlines = order.deadlines;
+        if deadlines.hard.is_some_and(|hard| hard <= now) {
+            self.cut_off(now);
+            return true;
+        }
+        order.soft_passed |= deadlines.soft.is_some_and(|soft| soft <= now);
+        if order.soft_passed {
+            // A frame that is half read has not been executed, and will not be.
+            if self.ledger.is_empty() && !self.unwritten {
+                self.close_drained(now);
+                return true;
+            }
+            return false;
+        }
+        if !self.is_slack() {
+            return false;
+        }
+        match &self.barrier() {
+            Some(barrier) => {
+                let given_up = self.barrier_due(barrier) <= now;
+                if given_up {
+                    self.tell(Event::BarrierGivenUp);
+                    self.close_drained(now);
+                }
+                given_up
+            }
+            None => {
+                if self.quiet_due(&deadlines) <= now {
+                    let nonce = self.send_ping(now);
+                    if let State::Draining(order) = &mut self.state {
+                        order.barrier = Some(Barrier { nonce, sent: now });
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    pub(super) fn due_ebb(&self, order: &Order) -> Option<Instant> {
+        let Deadlines { soft, hard, .. } = order.deadlines;
+        let soft = soft.filter(|_| !order.soft_passed);
+        let slack = (self.is_slack() && !order.soft_passed).then(|| match &order.barrier {
+            Some(barrier) => self.barrier_due(barrier),
+            None => self.quiet_due(&order.deadlines),
+        });
+        [soft, hard, slack].into_iter().flatten().min()
+    }
+
+    pub(super) fn due_ping(&self) -> Option<Instant> {
+        let interval = self.config.ping_interval?;
+        let last = match &self.ping {
+            Some(ping) => ping.sent.max(self.last_moved),
+            None => self.last_moved.max(self.last_data),
+        };
+        Some(last + interval)
+    }
+
+    pub(super) fn ping_or_give_up(&mut self, now: Instant) {
+        if self.ping.as_ref().is_some_and(|ping| self.last_moved <= ping.sent) {
+            self.abandon(Cause::DeadPeer, 1011, "ping unanswered", now);
+        } else {
+            self.send_ping(now);
+        }
+    }
+
+    fn barrier(&self) -> Option<Barrier> {
+        match &self.state {
+            State::Draining(order) => order.barrier.clone(),
+            State::Open | State::Closing(_) | State::Ending(_) | State::Closed(_) => None,
+        }
+    }
+
+    /// When the Pong is given up: counted only while no byte moves.
+    fn barrier_due(&self, barrier: &Barrier) -> Instant {
+        let patience = self.rtt.map_or(BARRIER_PATIENCE, |rtt| BARRIER_PATIENCE.max(4 * rtt));
+        barrier.sent.max(self.last_moved) + patience
+    }
+
+    /// When it has been quiet for long enough, and the slot has come.
+    ///
+    /// The window is an eleventh of what is left until the soft deadline at the last data frame,
+    /// if that is less: so a chatty client cannot hold the drain for ever.
+    fn quiet_due(&self, deadlines: &Deadlines) -> Instant {
+        let window = self.rtt.map_or(Duration::ZERO, |rtt| 2 * rtt).max(self.config.quiet_window);
+        let window = deadlines
+            .soft
+            .map_or(window, |soft| window.min(soft.saturating_duration_since(self.last_data) / 11));
+        deadlines.slot.max(self.last_data + window)
+    }
+
+    fn send_ping(&mut self, now: Instant) -> u64 {
+        self.pings += 1;
+        let nonce = self.pings;
+        self.ping = Some(Ping { nonce, sent: now });
+        self.control_bytes += 10;
+        self.outputs.push_back(Output::Ping(nonce));
+        nonce
+    }
+
+    fn close_drained(&mut self, now: Instant) {
+        let hard = match &self.state {
+            State::Draining(order) => order.deadlines.hard,
+            State::Open | State::Closing(_) | State::Ending(_) | State::Closed(_) => None,
+        };
+        let end_by = hard.map(|hard| hard + self.config.close_timeout);
+        self.close(Cause::Drained, self.config.close_code, "drained", end_by, now);
+    }
+}
+
+impl Input {
+    /// An order to drain at once and cut off what is pending.
+    pub fn hurry(now: Instant) -> Self {
+        Self::Drain(Deadlines { slot: now, soft: Some(now), hard: Some(now) })
+    }
+}
