@@ -4,7 +4,7 @@
 //! Time and chance are arguments. Steps are announce, refuse, ebb, drained (DRAIN.md, "The gateway
 //! as a whole"); `undrain` leads back from each of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::session::Deadlines;
@@ -26,7 +26,7 @@ pub struct Config {
 pub type ConnectionId = u64;
 
 /// What a drain is told.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Input {
     /// A connection begins.
     Joined(ConnectionId),
@@ -131,7 +131,7 @@ pub struct TooLate;
 pub struct Drain {
     config: Config,
     phase: Phase,
-    connections: BTreeMap<ConnectionId, ()>,
+    connections: BTreeSet<ConnectionId>,
     /// Of a drain that is under way.
     exit: bool,
     began: Option<Instant>,
@@ -148,7 +148,7 @@ impl Drain {
         Self {
             config,
             phase: Phase::Serving,
-            connections: BTreeMap::new(),
+            connections: BTreeSet::new(),
             exit: false,
             began: None,
             deadlines: (None, None),
@@ -207,7 +207,7 @@ impl Drain {
         debug_assert!(self.outputs.is_empty(), "outputs are taken before the next input");
         match input {
             Input::Joined(id) => {
-                self.connections.insert(id, ());
+                self.connections.insert(id);
                 if matches!(self.phase, Phase::Ebb | Phase::Drained) {
                     // It was on its way in when the listeners shut; it leaves when it falls slack.
                     self.phase = Phase::Ebb;
@@ -347,7 +347,7 @@ impl Drain {
     fn ask_all(&mut self, now: Instant, slot: impl Fn(usize) -> Instant) {
         let (soft, hard) = self.deadlines;
         let hurry = hard.is_some_and(|hard| hard <= now);
-        for (place, id) in self.connections.keys().enumerate() {
+        for (place, id) in self.connections.iter().enumerate() {
             let slot = if hurry { now } else { slot(place) };
             self.outputs.push_back(Output::Ask(*id, Deadlines { slot, soft, hard }));
         }

@@ -220,9 +220,8 @@ mod tests {
     use super::*;
 
     fn read_text(text: &str) -> Result<Message, BadMessage> {
-        let raw: &RawValue = serde_json::from_str(text).unwrap();
-        let ingress = RawValue::from_string("\"in\"".to_owned()).unwrap();
-        read(raw, &ingress)
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).expect("a test's own JSON");
+        read(&raw(text), &raw("\"in\""))
     }
 
     #[test]
