@@ -6,8 +6,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::envelope::{Incoming, Outgoing, Recipient};
 use super::message::{Classed, Edits};
-use super::{Trace, object};
+use super::status::disconnect_body;
+use super::{Trace, is_plain_id, object};
 
 /// A body from the bus.
 #[derive(Debug)]
@@ -58,6 +60,18 @@ pub fn read(body: &str) -> Body<'_> {
         Err(_) if serde_json::from_str::<&RawValue>(body).is_ok() => Body::Other,
         Err(_) => Body::Broken,
     }
+}
+
+/// If `envelope`, which nobody awaits, opens a session: the DISCONNECT that frees its worker at
+/// once instead of after its keepalive.
+pub fn farewell(envelope: &Incoming, ingress: &RawValue) -> Option<Outgoing> {
+    let Body::Messages(answers) = read(&envelope.body) else { return None };
+    answers.iter().any(|answer| answer.status == Some(Code::Connected)).then(|| Outgoing {
+        to: Recipient::Worker(envelope.from.clone()),
+        thread: envelope.thread.clone(),
+        xid: envelope.xid.clone().filter(|xid| is_plain_id(xid)).unwrap_or_else(|| "late".into()),
+        body: disconnect_body(ingress),
+    })
 }
 
 impl<'a> Answer<'a> {

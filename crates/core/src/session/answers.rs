@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::identity::ClientId;
 use super::ledger::{Bond, Conversation, Held, Request};
-use super::{Session, State};
+use super::{Output, Session, State};
 use crate::event::{Event, Outcome};
 use crate::osrf::Trace;
 use crate::osrf::answer::{self, Answer, Body, Code};
@@ -22,7 +22,11 @@ impl Session {
         let found = self
             .number_of(&envelope.thread)
             .and_then(|number| Some((number, self.ledger.get_mut(number)?)));
-        let Some((number, conversation)) = found else { return self.tell(Event::Stray) };
+        let Some((number, conversation)) = found else {
+            let farewell = answer::farewell(envelope, &self.config.rules.ingress);
+            self.outputs.extend(farewell.map(Output::Send));
+            return self.tell(Event::Stray);
+        };
         let answers = match answer::read(&envelope.body) {
             Body::Messages(answers) => answers,
             Body::Other => {

@@ -82,12 +82,7 @@ impl Session {
 
     pub(super) fn on_peer_close(&mut self, now: Instant) {
         match &self.state {
-            State::Open | State::Draining(_) => {
-                self.settle_client_gone(now);
-                let end_by = Some(now + self.config.close_timeout);
-                self.state = State::Ending(Closing { cause: Cause::Client, since: now, end_by });
-                self.outputs.push_back(Output::Finish);
-            }
+            State::Open | State::Draining(_) => self.leave(Cause::Client, now),
             State::Closing(closing) => {
                 self.state = State::Ending(Closing { since: now, ..closing.clone() });
                 if self.config.close_fin == CloseFin::OnEcho {
@@ -95,6 +90,14 @@ impl Session {
                 }
             }
             State::Ending(_) | State::Closed(_) => {}
+        }
+    }
+
+    pub(super) fn on_violation(&mut self, cause: Cause, now: Instant) {
+        match &self.state {
+            State::Open | State::Draining(_) => self.leave(cause, now),
+            // Whatever it is, it is not the client's Close: only the end of TCP helps now.
+            State::Closing(_) | State::Ending(_) | State::Closed(_) => {}
         }
     }
 
@@ -140,6 +143,14 @@ impl Session {
             | Cause::Idle => Outcome::ClientGone,
         };
         self.end(cause, outcome);
+    }
+
+    /// The client has ended the conversation: nothing more can be said to it.
+    fn leave(&mut self, cause: Cause, now: Instant) {
+        self.settle_client_gone(now);
+        let end_by = Some(now + self.config.close_timeout);
+        self.state = State::Ending(Closing { cause, since: now, end_by });
+        self.outputs.push_back(Output::Finish);
     }
 
     fn end(&mut self, cause: Cause, outcome: Outcome) {

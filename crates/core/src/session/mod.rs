@@ -82,6 +82,9 @@ pub enum Input {
     Pong(u64),
     /// The client's Close.
     PeerClose,
+    /// The client broke the WebSocket protocol, for which it has been sent a Close already; what
+    /// it sends from now on means nothing.
+    Violation(Cause),
     /// The connection is gone, and why.
     Ended(Cause),
     /// How far the byte stream is, told before any other input that follows from it.
@@ -256,6 +259,7 @@ impl Session {
             Input::Unreadable(fault) => self.on_unreadable(&fault, now),
             Input::Pong(nonce) => self.on_pong(nonce, now),
             Input::PeerClose => self.on_peer_close(now),
+            Input::Violation(cause) => self.on_violation(cause, now),
             Input::Ended(cause) => self.on_ended(cause, now),
             Input::Traffic(traffic) => self.on_traffic(traffic, now),
             Input::Flushed => self.on_flushed(),
