@@ -7,12 +7,23 @@
 use slackwater_core::osrf::envelope::{Incoming, Outgoing};
 use tokio::sync::mpsc;
 
+pub use sender::{QueueLimits, Sender};
+
+pub mod embedded;
+mod sender;
+pub mod services;
+pub mod worker;
+
 /// A connected bus: both ends of it.
+///
+/// When every clone of `sender` is gone, what was accepted is still answered; when `events` is
+/// dropped, the bus and all that runs on it ends.
 #[derive(Debug)]
 pub struct Bus {
     /// Takes envelopes; clone it freely.
     pub sender: Sender,
-    /// What the bus has to say, in order. One reader; it must keep up.
+    /// What the bus has to say, in order. One reader; it must keep up: a full channel holds up
+    /// the bus, though never a [`Sender`].
     pub events: mpsc::Receiver<Event>,
 }
 

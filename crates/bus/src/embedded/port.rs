@@ -1,0 +1,104 @@
+//! A worker's way to the embedded bus: answers become events, and a worker in a session has a
+//! mailbox. An envelope for a mailbox that is gone vanishes, as it does on Redis.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slackwater_core::osrf::envelope::{Address, Incoming, Outgoing};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::Event;
+use crate::sender::Queued;
+use crate::worker::{Asker, Delivery, Gone, Port};
+
+/// Envelopes that may wait for a worker that is at work.
+const WAITING: usize = 1_024;
+
+/// The mailboxes of all workers that are in a session. Locked for a look-up, no longer.
+#[derive(Debug, Default)]
+pub(super) struct Mailboxes(Mutex<HashMap<Address, mpsc::Sender<Queued>>>);
+
+impl Mailboxes {
+    /// Puts an envelope into a worker's mailbox; without such a worker it vanishes.
+    ///
+    /// # Errors
+    /// Gives the envelope back when the mailbox is full.
+    pub(super) fn deliver(&self, address: &str, queued: Queued) -> Result<(), Outgoing> {
+        let mailbox = self.lock().get(address).cloned();
+        let Some(mailbox) = mailbox else {
+            tracing::debug!(address, "nobody has this address (any more)");
+            return Ok(());
+        };
+        match mailbox.try_send(queued) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(queued)) => Err(queued.envelope),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Address, mpsc::Sender<Queued>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One worker's port.
+#[derive(Debug)]
+pub(super) struct EmbeddedPort {
+    address: Address,
+    events: mpsc::Sender<Event>,
+    mailboxes: Arc<Mailboxes>,
+    mailbox: Option<mpsc::Receiver<Queued>>,
+    /// The room that the envelope being worked on takes up in the bus.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl EmbeddedPort {
+    pub(super) fn new(
+        address: Address,
+        events: mpsc::Sender<Event>,
+        mailboxes: Arc<Mailboxes>,
+    ) -> Self {
+        Self { address, events, mailboxes, mailbox: None, room: None }
+    }
+
+    /// An envelope in the form that workers take.
+    pub(super) fn take(&mut self, queued: Queued) -> Delivery {
+        let Queued { envelope: Outgoing { to: _, thread, xid, body }, room } = queued;
+        self.room = Some(room);
+        // There is one client on this bus, the gateway, so it needs no address.
+        Delivery { asker: Asker { address: Address::new(), thread, xid: Some(xid) }, body }
+    }
+}
+
+impl Port for EmbeddedPort {
+    fn bind(&mut self) {
+        if self.mailbox.is_none() {
+            let (sender, mailbox) = mpsc::channel(WAITING);
+            self.mailboxes.lock().insert(self.address.clone(), sender);
+            self.mailbox = Some(mailbox);
+        }
+    }
+
+    async fn send(&mut self, asker: &Asker, body: String) -> Result<(), Gone> {
+        let envelope = Incoming {
+            from: self.address.clone(),
+            thread: asker.thread.clone(),
+            xid: asker.xid.clone(),
+            body,
+        };
+        self.events.send(Event::Received(vec![envelope])).await.map_err(|_| Gone)
+    }
+
+    async fn receive(&mut self) -> Option<Delivery> {
+        self.room = None;
+        let queued = self.mailbox.as_mut()?.recv().await?;
+        Some(self.take(queued))
+    }
+}
+
+impl Drop for EmbeddedPort {
+    fn drop(&mut self) {
+        if self.mailbox.is_some() {
+            self.mailboxes.lock().remove(&self.address);
+        }
+    }
+}
