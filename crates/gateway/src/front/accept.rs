@@ -1,0 +1,61 @@
+//! The accept loop of one listening socket.
+//!
+//! Law: it never ends by an error and never spins on one; and it obeys the gate before it accepts.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::listener::Listener;
+use super::{Handler, Mode, Obeyed, Shared, Then, http};
+
+/// Runs until the gate is gone.
+pub(super) async fn run<H: Handler>(
+    mut listener: Listener,
+    shared: Arc<Shared<H>>,
+    report: watch::Sender<Obeyed>,
+) {
+    let mut gate = shared.gate.clone();
+    loop {
+        let order = *gate.borrow_and_update();
+        if order.number != report.borrow().number {
+            let result = obey(order.mode, &mut listener).await;
+            report.send_replace(Obeyed { number: order.number, result });
+        }
+        loop {
+            tokio::select! {
+                biased;
+                changed = gate.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_gone) => return,
+                },
+                (stream, peer) = listener.accept() => match order.mode {
+                    Mode::Serving => {
+                        let token = shared.undecided.token();
+                        tokio::spawn(http::serve(stream, peer, Arc::clone(&shared), token));
+                    }
+                    Mode::Refusing(_) => drop(tokio::spawn(http::turn_away(stream))),
+                },
+            }
+        }
+    }
+}
+
+async fn obey(mode: Mode, listener: &mut Listener) -> io::Result<()> {
+    let result = match mode {
+        Mode::Serving => listener.reopen(),
+        Mode::Refusing(then) if listener.may_be_shut() => {
+            let turn_away = |stream| drop(tokio::spawn(http::turn_away(stream)));
+            let shut = listener.shut(turn_away).await;
+            tracing::debug!(address = %listener.address(), ?then, "no longer listening");
+            shut
+        }
+        Mode::Refusing(Then::Leave) if listener.is_inherited() => listener.leave(),
+        Mode::Refusing(_) => Ok(()),
+    };
+    if let Err(error) = &result {
+        tracing::error!(address = %listener.address(), %error, ?mode, "a listening socket does not obey");
+    }
+    result
+}

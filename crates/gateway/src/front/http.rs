@@ -1,0 +1,283 @@
+//! One accepted connection, until it is a WebSocket or gone.
+//!
+//! Law: one request a connection, answered within the handshake's time whatever the client does;
+//! and the moment the gate closes, whoever is not yet a client gets a 503.
+
+use std::convert::Infallible;
+use std::future::{poll_fn, ready};
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{Method, Request, Response, StatusCode, request::Parts};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::address::ClientAddress;
+use super::handshake::{self, Refused};
+use super::stream::Stream;
+use super::websocket::{self, WebSocket};
+use super::{Client, Handler, Shared, page};
+
+/// How requests are answered.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who may open a WebSocket, and where.
+    pub rules: handshake::Rules,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// From the accept to the last byte of the answer.
+    pub handshake_timeout: Duration,
+    /// What the WebSockets accept.
+    pub websocket: websocket::Settings,
+}
+
+/// Bounds on the head of a request: its bytes, the request line and everything, and its headers.
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 100;
+
+/// How long, and for how many bytes, we read on after an answer. Closing a socket that holds
+/// unread bytes resets it, and a reset may destroy the answer on its way.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: u64 = 256 * 1024;
+
+/// Seconds after which somebody who was turned away may try again.
+const RETRY: &str = "5";
+
+type Answer = Response<Full<Bytes>>;
+
+/// What was decided on the one request.
+enum Decision<P> {
+    Answered,
+    Upgrade { request: Box<Parts>, permit: P },
+}
+
+/// Answers the request on this connection, or hands it over as a client.
+pub(super) async fn serve<H: Handler>(
+    stream: Stream,
+    peer: ClientAddress,
+    shared: Arc<Shared<H>>,
+    undecided: TaskTrackerToken,
+) {
+    let left = exchange(stream, peer, &shared).await;
+    drop(undecided);
+    match left {
+        Left::Nothing => {}
+        Left::Answered(stream) => linger(stream, "").await,
+        Left::Unanswered(stream, answer) => linger(stream, answer).await,
+    }
+}
+
+/// Answers 503 to somebody who came while the gate was closed.
+pub(super) async fn turn_away(stream: Stream) {
+    linger(stream, UNAVAILABLE).await;
+}
+
+/// What is left to do after the exchange.
+enum Left {
+    /// It became a client, or is gone.
+    Nothing,
+    Answered(Stream),
+    Unanswered(Stream, &'static str),
+}
+
+enum Interruption {
+    Refused,
+    TimedOut,
+}
+
+async fn exchange<H: Handler>(
+    stream: Stream,
+    peer: ClientAddress,
+    shared: &Arc<Shared<H>>,
+) -> Left {
+    let decision = OnceLock::new();
+    let service = service_fn(|request: Request<Incoming>| {
+        ready(Ok::<_, Infallible>(answer(request, shared, &decision)))
+    });
+    let mut http = http1::Builder::new();
+    // The time of the whole exchange is bounded below.
+    http.keep_alive(false).header_read_timeout(None);
+    http.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    let mut connection = http.serve_connection(TokioIo::new(stream), service);
+
+    let interruption = {
+        let mut gate = shared.gate.clone();
+        let refusing = async {
+            // A gate that is gone refuses too: the process is ending.
+            gate.wait_for(|order| order.refuses()).await.ok();
+            if decision.get().is_some() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let time_is_up = tokio::time::sleep(shared.settings.handshake_timeout);
+        let (refusing, time_is_up) = (pin!(refusing), pin!(time_is_up));
+        tokio::select! {
+            biased;
+            result = poll_fn(|context| connection.poll_without_shutdown(context)) => {
+                if let Err(error) = result {
+                    tracing::debug!(client = %peer, %error, "no request");
+                }
+                None
+            }
+            () = refusing => Some(Interruption::Refused),
+            () = time_is_up => Some(Interruption::TimedOut),
+        }
+    };
+
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+    let stream = io.into_inner();
+    match (decision.into_inner(), interruption) {
+        (Some(Decision::Upgrade { request, permit }), None) => {
+            let address = peer.behind_proxies(&request.headers, &shared.settings.trusted_proxies);
+            let websocket = WebSocket::new(stream, read_buf, shared.settings.websocket);
+            let client = Client { websocket, address, request, permit };
+            tokio::spawn(Arc::clone(&shared.handler).connected(client));
+            Left::Nothing
+        }
+        (None, Some(Interruption::Refused)) => Left::Unanswered(stream, UNAVAILABLE),
+        // Browsers open connections that they may never use; these end in silence.
+        (None, Some(Interruption::TimedOut)) if read_buf.is_empty() => Left::Nothing,
+        (None, Some(Interruption::TimedOut)) => Left::Unanswered(stream, TIMED_OUT),
+        // The answer itself did not get through in time.
+        (Some(_), Some(_)) => Left::Nothing,
+        (Some(Decision::Answered) | None, None) => Left::Answered(stream),
+    }
+}
+
+fn answer<H: Handler>(
+    request: Request<Incoming>,
+    shared: &Shared<H>,
+    decision: &OnceLock<Decision<H::Permit>>,
+) -> Answer {
+    let (request, _no_body_is_read) = request.into_parts();
+    let (decided, answer) = decide(request, shared);
+    // One request a connection: the first decision is the only one.
+    decision.set(decided).ok();
+    answer
+}
+
+fn decide<H: Handler>(mut request: Parts, shared: &Shared<H>) -> (Decision<H::Permit>, Answer) {
+    if shared.gate.borrow().refuses() {
+        return (Decision::Answered, unavailable("this server takes no new clients now"));
+    }
+    if !handshake::asks_for_websocket(&request.headers) {
+        return (Decision::Answered, ordinary(&request, &shared.settings));
+    }
+    let accept = match handshake::check(&request, &shared.settings.rules) {
+        Ok(accept) => accept,
+        Err(refused) => {
+            tracing::debug!(%refused, "handshake refused");
+            return (Decision::Answered, refusal(refused));
+        }
+    };
+    let Some(permit) = shared.handler.admit() else {
+        return (Decision::Answered, unavailable("this server is full"));
+    };
+    // Hyper leaves its own handle on the upgrade in here.
+    request.extensions.clear();
+    (Decision::Upgrade { request: Box::new(request), permit }, switching(&accept))
+}
+
+/// A request that asks for no WebSocket.
+fn ordinary(request: &Parts, settings: &Settings) -> Answer {
+    if request.uri.path() != "/" {
+        return text(StatusCode::NOT_FOUND, "nothing here");
+    }
+    if request.method != Method::GET && request.method != Method::HEAD {
+        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD");
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return answer;
+    }
+    let mut nonce = [0; 16];
+    if getrandom::fill(&mut nonce).is_err() {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "no randomness");
+    }
+    page::response(settings.rules.path.as_deref().unwrap_or("/"), &nonce)
+}
+
+fn switching(accept: &str) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    answer
+}
+
+fn refusal(refused: Refused) -> Answer {
+    let mut answer = text(refused.status(), &refused.to_string());
+    match refused {
+        Refused::Method => {
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        }
+        Refused::Version => {
+            answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        Refused::Path
+        | Refused::HttpVersion
+        | Refused::Host
+        | Refused::Connection
+        | Refused::Key
+        | Refused::Body
+        | Refused::Origin => {}
+    }
+    answer
+}
+
+fn unavailable(why: &str) -> Answer {
+    let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, why);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY));
+    answer
+}
+
+fn text(status: StatusCode, line: &str) -> Answer {
+    let mut answer = Response::new(Full::from(format!("{line}\n")));
+    *answer.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, plain);
+    answer
+}
+
+/// For those whose request hyper has not seen, or not whole.
+const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
+    Connection: close\r\nContent-Length: 0\r\n\r\n";
+const TIMED_OUT: &str =
+    "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// Sends the last bytes and our FIN, and reads to the client's.
+async fn linger(mut stream: Stream, last: &str) {
+    let end = async {
+        stream.write_all(last.as_bytes()).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await?;
+        Ok::<_, io::Error>(())
+    };
+    if let Ok(Err(error)) = timeout(LINGER, end).await {
+        tracing::debug!(%error, "a connection ended before its answer was taken");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_ways_of_saying_503_agree() {
+        assert!(UNAVAILABLE.contains(&format!("Retry-After: {RETRY}\r\n")));
+    }
+}

@@ -1,0 +1,213 @@
+//! The front: everything between a listening socket and a WebSocket message.
+//!
+//! Law: a client reaches its [`Handler`] with its handshake done and nothing lost, one task and
+//! one descriptor each; and once [`Front::refuse`] has returned, no new one does.
+//!
+//! The way in: [`listener`] accepts, `http` reads one request, [`handshake`] judges it,
+//! [`websocket`] speaks from there on.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+
+mod accept;
+pub mod address;
+pub mod boundary;
+pub mod handshake;
+mod http;
+pub mod listener;
+mod metered;
+pub mod origin;
+mod page;
+pub mod stream;
+pub mod websocket;
+
+pub use self::address::ClientAddress;
+pub use self::http::Settings;
+pub use self::listener::{ListenAddress, ListenError, Listener};
+pub use self::stream::Stream;
+pub use self::websocket::WebSocket;
+
+/// Whom the clients are handed to.
+pub trait Handler: Send + Sync + 'static {
+    /// Held for as long as a client is connected.
+    type Permit: Send + Sync + 'static;
+
+    /// Reserves a place for one more client, before its handshake is answered. `None`: full; the
+    /// handshake is answered 503.
+    fn admit(&self) -> Option<Self::Permit>;
+
+    /// A client is there. The body of this function runs before [`Front::refuse`] can return; the
+    /// future is spawned as the client's task, and the connection ends with it.
+    fn connected(
+        self: Arc<Self>,
+        client: Client<Self::Permit>,
+    ) -> impl Future<Output = ()> + Send + 'static;
+}
+
+/// A client whose handshake is done.
+#[derive(Debug)]
+pub struct Client<P> {
+    /// Its WebSocket.
+    pub websocket: WebSocket,
+    /// Who it is, as far as we can know.
+    pub address: ClientAddress,
+    /// The head of its handshake; boxed, so that it can be dropped.
+    pub request: Box<::http::request::Parts>,
+    /// Its place.
+    pub permit: P,
+}
+
+/// What becomes of listening sockets that are not ours to shut, when the front refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// The process stays: they are answered 503.
+    Stay,
+    /// The process is ending: their queue is left to whoever listens there next.
+    Leave,
+}
+
+/// The running front. Dropping it stops the accept loops and closes the listening sockets.
+#[derive(Debug)]
+pub struct Front {
+    gate: watch::Sender<Order>,
+    undecided: TaskTracker,
+    loops: Vec<watch::Receiver<Obeyed>>,
+    addresses: Vec<ListenAddress>,
+    tasks: JoinSet<()>,
+}
+
+/// What the gate tells the accept loops and the handshakes under way.
+#[derive(Debug, Clone, Copy)]
+struct Order {
+    /// Grows with every order, so that one can wait for its own to be obeyed.
+    number: u64,
+    mode: Mode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Serving,
+    Refusing(Then),
+}
+
+impl Order {
+    fn refuses(&self) -> bool {
+        match self.mode {
+            Mode::Serving => false,
+            Mode::Refusing(_) => true,
+        }
+    }
+}
+
+/// The last order that an accept loop has carried out, and how that went.
+#[derive(Debug)]
+struct Obeyed {
+    number: u64,
+    result: io::Result<()>,
+}
+
+/// What all accept loops and handshakes share.
+#[derive(Debug)]
+struct Shared<H> {
+    settings: Settings,
+    handler: Arc<H>,
+    gate: watch::Receiver<Order>,
+    /// Connections accepted while serving that are neither clients nor answered yet. Always
+    /// closed, which means only that one can wait for it to be empty.
+    undecided: TaskTracker,
+}
+
+impl Front {
+    /// Begins to accept.
+    pub fn start<H: Handler>(
+        listeners: Vec<Listener>,
+        settings: Settings,
+        handler: Arc<H>,
+    ) -> Self {
+        let (gate, orders) = watch::channel(Order { number: 0, mode: Mode::Serving });
+        let undecided = TaskTracker::new();
+        undecided.close();
+        let shared =
+            Arc::new(Shared { settings, handler, gate: orders, undecided: undecided.clone() });
+        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
+        let mut tasks = JoinSet::new();
+        let loops = listeners
+            .into_iter()
+            .map(|listener| {
+                let (report, obeyed) = watch::channel(Obeyed { number: 0, result: Ok(()) });
+                tasks.spawn(accept::run(listener, Arc::clone(&shared), report));
+                obeyed
+            })
+            .collect();
+        Self { gate, undecided, loops, addresses, tasks }
+    }
+
+    /// Where it listens, with the ports that the kernel chose.
+    #[must_use]
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+
+    /// Takes no new clients. Whoever waits in a queue or is in the middle of a handshake is
+    /// answered 503; then the sockets are shut, so that further connects are refused, except
+    /// those that are to answer 503 for good ([`Listener`]). When this returns, every handshake
+    /// has been answered and every client that was admitted has been handed over.
+    ///
+    /// # Errors
+    /// A socket could not be shut; the others are.
+    pub async fn refuse(&self, then: Then) -> io::Result<()> {
+        let number = self.order(Mode::Refusing(then));
+        let result = self.obeyed(number).await;
+        let mut gate = self.gate.subscribe();
+        tokio::select! {
+            () = self.undecided.wait() => {}
+            // Another order came; there is nothing to wait for any more.
+            _ = gate.wait_for(|order| order.number != number) => {}
+        }
+        result
+    }
+
+    /// Takes new clients again, on the same addresses.
+    ///
+    /// # Errors
+    /// A socket could not listen again, since somebody took its address; the others do.
+    pub async fn reopen(&self) -> io::Result<()> {
+        self.obeyed(self.order(Mode::Serving)).await
+    }
+
+    /// Ends the accept loops and closes the sockets; the files of unix sockets are removed.
+    pub async fn close(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    fn order(&self, mode: Mode) -> u64 {
+        let mut number = 0;
+        self.gate.send_modify(|order| {
+            order.number += 1;
+            order.mode = mode;
+            number = order.number;
+        });
+        number
+    }
+
+    async fn obeyed(&self, number: u64) -> io::Result<()> {
+        let mut first_failure = Ok(());
+        for obeyed in &self.loops {
+            let mut obeyed = obeyed.clone();
+            let result = match obeyed.wait_for(|obeyed| obeyed.number >= number).await {
+                Ok(obeyed) => match &obeyed.result {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+                },
+                Err(_ended) => Err(io::Error::other("the accept loop has ended")),
+            };
+            first_failure = first_failure.and(result);
+        }
+        first_failure
+    }
+}

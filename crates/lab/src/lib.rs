@@ -1,0 +1,4 @@
+//! What tests and measurements of the gateway are made of. Not shipped.
+
+pub mod echo;
+pub mod raw;
