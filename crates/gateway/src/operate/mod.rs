@@ -1,4 +1,8 @@
 //! What surrounds the gateway at work: its state for operators, control, logs, the service
 //! manager.
 
+pub mod control;
+pub mod logs;
+pub mod readiness;
 pub mod status;
+pub mod systemd;

@@ -1,0 +1,156 @@
+//! What can be asked, and the answers: JSON, errors too.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::events::{Events, Following, follow};
+use crate::config::Period;
+use crate::operate::readiness::ready;
+use crate::operate::status::{Deadline, DrainRequest, Operations, Refused, Selection};
+
+/// Which routes there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All.
+    Control,
+    /// Those that only look, and tell nothing of a client.
+    Admin,
+}
+
+/// What it takes to answer.
+#[derive(Debug, Clone)]
+pub(super) struct Conversation {
+    pub(super) operations: Arc<dyn Operations>,
+    pub(super) scope: Scope,
+    pub(super) ending: CancellationToken,
+}
+
+type Reply = Response<Either<Full<Bytes>, Events>>;
+
+/// Bytes of a request's body.
+const LONGEST_BODY: usize = 4 * 1024;
+
+impl Conversation {
+    pub(super) async fn answer(&self, request: Request<Incoming>, following: Following) -> Reply {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let posts = *request.method() == Method::POST;
+        match (self.scope, request.uri().path()) {
+            (_, "/livez") if reads => plain(StatusCode::OK, "ok"),
+            (_, "/readyz") if reads => match ready(&self.operations.status().await) {
+                Ok(()) => plain(StatusCode::OK, "ok"),
+                Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, &reason),
+            },
+            (_, "/status") if reads => self.status().await,
+            (Scope::Control, "/connections") if reads => match selection(request.uri().query()) {
+                Some(which) => json(StatusCode::OK, &self.operations.connections(which).await),
+                None => error(StatusCode::BAD_REQUEST, "expected no query, or ?holding=NUMBER"),
+            },
+            (Scope::Control, "/events") if reads => self.events(following),
+            (Scope::Control, "/drain") if posts => match drain_request(request).await {
+                Ok(request) => self.outcome(self.operations.drain(request).await).await,
+                Err(message) => error(StatusCode::BAD_REQUEST, &message),
+            },
+            (Scope::Control, "/undrain") if posts => {
+                self.outcome(self.operations.undrain().await).await
+            }
+            (_, "/livez" | "/readyz" | "/status")
+            | (Scope::Control, "/connections" | "/events") => not_allowed("GET, HEAD"),
+            (Scope::Control, "/drain" | "/undrain") => not_allowed("POST"),
+            _ => error(StatusCode::NOT_FOUND, "no such path"),
+        }
+    }
+
+    async fn status(&self) -> Reply {
+        json(StatusCode::OK, &self.operations.status().await)
+    }
+
+    /// What was asked for is under way, and this is how it stands; or it was refused.
+    async fn outcome(&self, outcome: Result<(), Refused>) -> Reply {
+        match outcome {
+            Ok(()) => self.status().await,
+            Err(Refused(reason)) => error(StatusCode::CONFLICT, &reason),
+        }
+    }
+
+    fn events(&self, following: Following) -> Reply {
+        let events = follow(Arc::clone(&self.operations), self.ending.clone(), following);
+        let mut reply = Response::new(Either::Right(events));
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        reply
+    }
+}
+
+/// `GET /connections`, or `GET /connections?holding=10` for those that hold a drain.
+fn selection(query: Option<&str>) -> Option<Selection> {
+    match query {
+        None => Some(Selection::All),
+        Some(query) => {
+            let at_most = query.strip_prefix("holding=")?.parse().ok()?;
+            Some(Selection::Holding { at_most })
+        }
+    }
+}
+
+/// The body of `POST /drain`, as it is written.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct DrainBody {
+    deadline: Option<Period>,
+}
+
+async fn drain_request(request: Request<Incoming>) -> Result<DrainRequest, String> {
+    let body = Limited::new(request.into_body(), LONGEST_BODY).collect().await;
+    let body = body.map_err(|error| format!("the body could not be read: {error}"))?.to_bytes();
+    let body = if body.is_empty() {
+        DrainBody::default()
+    } else {
+        serde_json::from_slice(&body)
+            .map_err(|error| format!(r#"expected a body such as {{"deadline":"30s"}}: {error}"#))?
+    };
+    let deadline = |period: Period| period.unless_zero().map_or(Deadline::Never, Deadline::After);
+    Ok(DrainRequest { deadline: body.deadline.map(deadline) })
+}
+
+/// The body of an error.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+}
+
+fn error(status: StatusCode, message: &str) -> Reply {
+    json(status, &ErrorBody { error: message })
+}
+
+fn not_allowed(methods: &'static str) -> Reply {
+    let mut reply = error(StatusCode::METHOD_NOT_ALLOWED, &format!("expected {methods}"));
+    reply.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    reply
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+    let mut text = serde_json::to_string(value).expect("numbers, texts and lists always make JSON");
+    text.push('\n');
+    whole(status, "application/json", text)
+}
+
+fn plain(status: StatusCode, text: &str) -> Reply {
+    whole(status, "text/plain; charset=utf-8", format!("{text}\n"))
+}
+
+fn whole(status: StatusCode, kind: &'static str, text: String) -> Reply {
+    let mut reply = Response::new(Either::Left(Full::from(text)));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
