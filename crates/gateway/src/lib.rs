@@ -2,7 +2,6 @@
 
 pub mod cli;
 pub mod command;
-pub mod command;
 pub mod config;
 pub mod front;
 pub mod operate;
