@@ -17,7 +17,7 @@ mod port;
 mod router;
 
 /// Events that the bus may be ahead of the gateway. One event holds one body, which is about
-/// 51,200 bytes at most (more if its text must be escaped).
+/// 51,200 bytes at most, and twice that if all of its text must be escaped.
 const EVENTS_AHEAD: usize = 1_024;
 
 /// How the embedded bus behaves.

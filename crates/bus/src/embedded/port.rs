@@ -1,5 +1,5 @@
 //! A worker's way to the embedded bus: answers become events, and a worker in a session has a
-//! mailbox. An envelope for a mailbox that is gone vanishes, as it does on Redis.
+//! mailbox for as long as it lives.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,20 +19,8 @@ const WAITING: usize = 1_024;
 pub(super) struct Mailboxes(Mutex<HashMap<Address, mpsc::Sender<Queued>>>);
 
 impl Mailboxes {
-    /// Puts an envelope into a worker's mailbox; without such a worker it vanishes.
-    ///
-    /// # Errors
-    /// Gives the envelope back when the mailbox is full.
-    pub(super) fn deliver(&self, address: &str, queued: Queued) -> Result<(), Outgoing> {
-        let mailbox = self.lock().get(address).cloned();
-        let Some(mailbox) = mailbox else {
-            tracing::debug!(address, "nobody has this address (any more)");
-            return Ok(());
-        };
-        match mailbox.try_send(queued) {
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(queued)) => Err(queued.envelope),
-        }
+    pub(super) fn find(&self, address: &str) -> Option<mpsc::Sender<Queued>> {
+        self.lock().get(address).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Address, mpsc::Sender<Queued>>> {

@@ -1,10 +1,12 @@
-//! The router: gives each envelope to the service or the worker that it is for. It never waits
-//! for a worker. Its own errors are those of OpenSRF's router: always for trace 1, without xid.
+//! The router: gives each envelope to the service or the worker that it is for, and never waits
+//! for either. Its own errors are those of OpenSRF's router: always for trace 1, without xid.
+//! An envelope for a worker that is gone vanishes, as it does on Redis.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use slackwater_core::osrf::envelope::{Address, Incoming, Outgoing, Recipient};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::port::{EmbeddedPort, Mailboxes};
@@ -87,11 +89,16 @@ impl Router {
     async fn route(&mut self, queued: Queued) -> Result<(), Gone> {
         match &queued.envelope.to {
             Recipient::Worker(address) => {
-                let Err(envelope) = self.mailboxes.deliver(&address.clone(), queued) else {
+                let Some(mailbox) = self.mailboxes.find(address) else {
+                    tracing::debug!(address, "nobody has this address (any more)");
+                    return Ok(());
+                };
+                let Err(TrySendError::Full(queued)) = mailbox.try_send(queued) else {
                     return Ok(());
                 };
                 let reason = "too many envelopes wait for this worker".to_owned();
-                self.events.send(Event::Refused { envelope, reason }).await.map_err(|_| Gone)
+                let event = Event::Refused { envelope: queued.envelope, reason };
+                self.events.send(event).await.map_err(|_| Gone)
             }
             Recipient::Service(name) if name == ROUTER => self.answer(&queued.envelope).await,
             Recipient::Service(name) => match self.listeners.get(name.as_str()) {

@@ -1,7 +1,7 @@
 //! One worker's life: an envelope from the service's queue and, if it opens a session, all that
 //! comes to the worker's own address until the session ends. One request after the other.
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::message::{self, Kind, Message};
 use super::request::Answers;
@@ -19,10 +19,9 @@ pub async fn serve<P: Port>(
     limits: SessionLimits,
     first: Delivery,
 ) {
-    let asker = first.asker.clone();
     let mut worker = Worker { port, service, limits, session: None };
     if let Err(Gone) = worker.run(first).await {
-        tracing::debug!(thread = asker.thread, "a worker has ended with its bus");
+        tracing::debug!("a worker has ended with its bus");
     }
 }
 
@@ -40,29 +39,33 @@ struct Session {
 }
 
 impl<P: Port> Worker<'_, P> {
-    async fn run(&mut self, first: Delivery) -> Result<(), Gone> {
-        let mut asker = first.asker.clone();
-        self.handle(&first).await?;
-        let mut silent_until = Instant::now() + self.limits.keepalive;
-        while self.session.is_some() {
-            match timeout_at(silent_until, self.port.receive()).await {
-                Ok(Some(delivery)) if delivery.asker.thread != asker.thread => {
-                    tracing::debug!(thread = delivery.asker.thread, "not this session's envelope");
-                }
-                Ok(Some(delivery)) => {
-                    asker = delivery.asker.clone();
-                    self.handle(&delivery).await?;
-                    silent_until = Instant::now() + self.limits.keepalive;
-                }
-                Ok(None) => return Err(Gone),
+    async fn run(&mut self, mut delivery: Delivery) -> Result<(), Gone> {
+        loop {
+            self.handle(&delivery).await?;
+            if self.session.is_none() {
+                return Ok(());
+            }
+            let keepalive = self.limits.keepalive;
+            delivery = match timeout(keepalive, self.next_in(&delivery.asker.thread)).await {
+                Ok(next) => next.ok_or(Gone)?,
                 Err(_silence) => {
                     // C services forget which message was the last: the trace is always 0.
                     let message = Head::new(0, "en-US").timed_out();
-                    return self.port.send(&asker, text::body(&message)).await;
+                    return self.port.send(&delivery.asker, text::body(&message)).await;
                 }
-            }
+            };
         }
-        Ok(())
+    }
+
+    /// The next envelope of this conversation. What belongs to another is dropped.
+    async fn next_in(&mut self, thread: &str) -> Option<Delivery> {
+        loop {
+            let delivery = self.port.receive().await?;
+            if delivery.asker.thread == thread {
+                return Some(delivery);
+            }
+            tracing::debug!(thread = delivery.asker.thread, "not this session's envelope");
+        }
     }
 
     async fn handle(&mut self, delivery: &Delivery) -> Result<(), Gone> {

@@ -92,16 +92,16 @@ impl<'a, P: Port> Answers<'a, P> {
                     }
                 }
             }
-            match (outcome, array.take()) {
-                (Some(Ok(())), Some(mut array)) => {
-                    self.result(array.finish()).await?;
+            match outcome {
+                None if it_waits_for_us => {}
+                None => self.flush().await?,
+                Some(Ok(())) => {
+                    if let Some(array) = &mut array {
+                        self.result(array.finish()).await?;
+                    }
                     return Ok(Ok(()));
                 }
-                (Some(outcome), _) => return Ok(outcome),
-                (None, unfinished) => array = unfinished,
-            }
-            if !it_waits_for_us {
-                self.flush().await?;
+                Some(failed) => return Ok(failed),
             }
         }
     }
@@ -152,7 +152,7 @@ impl Array {
         let room =
             u32::try_from(bytes).ok().and_then(|more| ALL_ARRAYS.try_acquire_many(more).ok());
         let Some(more) = room else {
-            return Err(Failure::new(503, "too many results are gathered to arrays just now"));
+            return Err(Failure::new(500, "too many results are gathered to arrays just now"));
         };
         match &mut self.room {
             Some(room) => room.merge(more),

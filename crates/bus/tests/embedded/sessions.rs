@@ -111,3 +111,16 @@ async fn a_whole_session_fits_in_one_body() {
     bus.request_of(&connected.from, "s", 4, "add", "[1,1]");
     bus.is_silent().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_conversations_envelope_neither_runs_nor_prolongs_a_session() {
+    let mut bus = Client::new();
+    bus.connect("slackwater.demo", "s", 0);
+    let worker = bus.next().await.from;
+    let connected = Instant::now();
+    sleep(Duration::from_secs(4)).await;
+    bus.request_of(&worker, "other", 1, "slackwater.demo.count", "[\"l\"]");
+    assert_eq!(codes(&bus.next().await), [408]);
+    assert_eq!(connected.elapsed().as_millis() / 10, 500);
+    assert_eq!(bus.call("slackwater.demo.count", "[\"l\",0]").await, Value::from(0));
+}

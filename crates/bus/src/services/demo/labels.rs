@@ -19,7 +19,7 @@ impl Counts {
     /// Adds to a label's count and tells the new count. A label that is only read takes no room.
     ///
     /// # Errors
-    /// STATUS 503 for a new label when there are too many.
+    /// STATUS 500 for a new label when there are too many.
     pub(super) fn add(&self, label: &str, add: u64) -> Result<u64, Failure> {
         let mut counts = lock(&self.0);
         if let Some(count) = counts.get_mut(label) {
@@ -30,7 +30,7 @@ impl Counts {
             return Ok(0);
         }
         if counts.len() >= MOST_LABELS {
-            return Err(Failure::new(503, "too many labels are counted already"));
+            return Err(Failure::new(500, "too many labels are counted already"));
         }
         counts.insert(label.to_owned(), add);
         Ok(add)
@@ -46,7 +46,7 @@ impl Holds {
     /// out. To drop it is to stop waiting.
     ///
     /// # Errors
-    /// STATUS 503 when too many labels are waited for.
+    /// STATUS 500 when too many labels are waited for.
     pub(super) fn hold(&self, label: &str) -> Result<broadcast::Receiver<String>, Failure> {
         let mut holds = lock(&self.0);
         if let Some(hold) = holds.get(label) {
@@ -56,7 +56,7 @@ impl Holds {
             holds.retain(|_, hold| hold.receiver_count() > 0);
         }
         if holds.len() >= MOST_LABELS {
-            return Err(Failure::new(503, "too many labels are held already"));
+            return Err(Failure::new(500, "too many labels are held already"));
         }
         let (hold, receiver) = broadcast::channel(1);
         holds.insert(label.to_owned(), hold);
@@ -97,7 +97,7 @@ mod tests {
             assert_eq!(counts.add(&number.to_string(), 1), Ok(1));
             waiting.push(holds.hold(&number.to_string()).expect("room"));
         }
-        assert_eq!(counts.add("new", 1).map_err(|failure| failure.code), Err(503));
+        assert_eq!(counts.add("new", 1).map_err(|failure| failure.code), Err(500));
         assert_eq!(counts.add("0", 1), Ok(2));
         assert!(holds.hold("new").is_err());
         waiting.pop();
