@@ -184,6 +184,11 @@ impl Drain {
         self.deadlines.1
     }
 
+    /// The instant from which nothing new is executed.
+    pub fn soft_deadline(&self) -> Option<Instant> {
+        self.deadlines.0
+    }
+
     /// Whether the process ends when it is drained: then nothing leads back.
     pub fn is_final(&self) -> bool {
         self.exit

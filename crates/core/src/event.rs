@@ -152,6 +152,35 @@ pub enum Event {
     LostBytes(u64),
 }
 
+impl Event {
+    /// What the operator's deadline cost by this event: requests and sessions cut off, and a
+    /// connection on which bytes of an answer were.
+    pub fn lost_replies(&self) -> u64 {
+        match self {
+            Self::Settled { outcome: Outcome::CutOff, .. }
+            | Self::SessionCutOff { .. }
+            | Self::LostBytes(_) => 1,
+            Self::Unwritten { answers, outcome: Outcome::CutOff } => *answers,
+            Self::Settled { .. }
+            | Self::Unwritten { .. }
+            | Self::Received(_)
+            | Self::Invalid { .. }
+            | Self::XidReplaced
+            | Self::Held(_)
+            | Self::Released(_)
+            | Self::Executed { .. }
+            | Self::Rejected { .. }
+            | Self::Recalled
+            | Self::Crossed { .. }
+            | Self::Answered(_)
+            | Self::SessionBegun
+            | Self::SessionEnded
+            | Self::Stray
+            | Self::BarrierGivenUp => 0,
+        }
+    }
+}
+
 /// The sums over all events. The first two lines of DRAIN.md's invariants are
 /// [`Counters::balanced`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -194,10 +223,14 @@ pub struct Counters {
 impl Counters {
     /// Adds one event.
     pub fn add(&mut self, event: &Event) {
+        self.lost_replies += event.lost_replies();
         match event {
             Event::Received(n) => self.received += n,
             Event::Invalid { .. } => self.invalid += 1,
-            Event::XidReplaced | Event::BarrierGivenUp => {}
+            Event::XidReplaced
+            | Event::BarrierGivenUp
+            | Event::SessionCutOff { .. }
+            | Event::LostBytes(_) => {}
             Event::Held(n) => self.held += n,
             Event::Released(n) => self.held -= n,
             Event::Executed { .. } => {
@@ -221,7 +254,6 @@ impl Counters {
             Event::Unwritten { answers, outcome } => self.settle(*outcome, *answers),
             Event::SessionBegun => self.sessions += 1,
             Event::SessionEnded => self.sessions -= 1,
-            Event::SessionCutOff { .. } | Event::LostBytes(_) => self.lost_replies += 1,
             Event::Stray => self.strays += 1,
         }
     }
@@ -245,10 +277,7 @@ impl Counters {
             Outcome::ServiceGone => self.service_gone += n,
             Outcome::ClientGone => self.client_gone += n,
             Outcome::BusLost => self.bus_lost += n,
-            Outcome::CutOff => {
-                self.cut_off += n;
-                self.lost_replies += n;
-            }
+            Outcome::CutOff => self.cut_off += n,
         }
         self.pending -= n;
     }

@@ -1,2 +1,45 @@
-//! Placeholder
-fn main() {}
+//! `slackwater`: one binary, whose `serve` is a gateway and whose other commands talk to one.
+
+use std::process::ExitCode;
+
+use slackwater::cli::{self, Command};
+use slackwater::command;
+use slackwater::config::{ServeOptions, Settings, Surroundings};
+use slackwater::operate::logs;
+use slackwater::serve::serve;
+
+fn main() -> ExitCode {
+    let surroundings = Surroundings::of_process();
+    let command = match cli::parse(std::env::args_os(), &surroundings.variables) {
+        Ok(command) => command,
+        Err(error) => error.exit(),
+    };
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(command, &surroundings)));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            command::complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(command: Command, surroundings: &Surroundings) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Client(command) => Ok(command::run(command, surroundings).await),
+        Command::Serve(options) => serve_with(*options, surroundings).await,
+    }
+}
+
+async fn serve_with(
+    options: ServeOptions,
+    surroundings: &Surroundings,
+) -> anyhow::Result<ExitCode> {
+    let settings = Settings::load(options, surroundings)?;
+    logs::install(&settings.log).map_err(|error| anyhow::anyhow!("log: {error}"))?;
+    Ok(serve(settings, surroundings).await?)
+}

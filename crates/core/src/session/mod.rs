@@ -248,6 +248,11 @@ impl Session {
         self.messages
     }
 
+    /// When the last data frame passed, either way.
+    pub fn last_data(&self) -> Instant {
+        self.last_data
+    }
+
     /// Takes one input. Every output must have been taken before.
     pub fn handle_input(&mut self, input: Input, now: Instant) {
         debug_assert!(self.outputs.is_empty(), "outputs are taken before the next input");

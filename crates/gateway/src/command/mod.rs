@@ -3,7 +3,7 @@
 mod check;
 mod drain;
 mod gateway;
-mod print;
+pub(crate) mod print;
 mod request;
 mod shown;
 mod status;
@@ -36,9 +36,14 @@ pub async fn run(command: ClientCommand, surroundings: &Surroundings) -> ExitCod
     ExitCode::from(code)
 }
 
+/// Says on stderr why the program ends.
+pub fn complain(error: &anyhow::Error) {
+    print::error(format_args!("{error:#}"));
+}
+
 /// Why a command could not do what it was asked; one line for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
     /// Whoever reads our output has had enough (`slackwater status --watch | head -1`), or the
     /// disk behind it is full.
     #[error("the output is closed")]

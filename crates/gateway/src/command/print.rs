@@ -6,17 +6,17 @@ use std::io::{self, Write};
 use super::Failure;
 
 /// A line on stdout, seen at once.
-pub(super) fn line(text: impl Display) -> Result<(), Failure> {
+pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
     raw(format_args!("{text}\n"))
 }
 
 /// Text on stdout as it is, seen at once.
-pub(super) fn raw(text: impl Display) -> Result<(), Failure> {
+pub(crate) fn raw(text: impl Display) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     write!(output, "{text}").and_then(|()| output.flush()).map_err(|_| Failure::OutputClosed)
 }
 
 /// A line on stderr for what went wrong. If even that cannot be written, the exit status says it.
-pub(super) fn error(text: impl Display) {
+pub(crate) fn error(text: impl Display) {
     writeln!(io::stderr().lock(), "error: {text}").unwrap_or_default();
 }

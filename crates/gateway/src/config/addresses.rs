@@ -56,6 +56,11 @@ impl fmt::Display for Listen {
 }
 
 impl Network {
+    /// The network itself.
+    pub fn net(&self) -> IpNet {
+        self.0
+    }
+
     /// Whether an address lies in this network; an IPv4 address that came in IPv6 clothes
     /// (`::ffff:10.0.0.1`) counts as what it is.
     pub fn contains(&self, address: IpAddr) -> bool {

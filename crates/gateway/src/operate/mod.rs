@@ -4,5 +4,6 @@
 pub mod control;
 pub mod logs;
 pub mod readiness;
+pub mod signals;
 pub mod status;
 pub mod systemd;

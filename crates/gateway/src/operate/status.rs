@@ -71,7 +71,9 @@ pub struct Status {
 pub struct Counts {
     /// Requests that clients sent and that reached us.
     pub received: u64,
-    /// Of these, sent on to the bus.
+    /// Of these, waiting behind a CONNECT that is not answered yet.
+    pub held: u64,
+    /// Of the received, sent on to the bus.
     pub executed: u64,
     /// Of the executed, answered in full.
     pub answered: u64,
@@ -89,6 +91,10 @@ pub struct Counts {
     pub service_gone: u64,
     /// Of the executed, lost with the bus.
     pub bus_lost: u64,
+    /// Messages in which no request could be read; each was answered with an error.
+    pub invalid_messages: u64,
+    /// Answers from the bus that nobody here awaited; dropped.
+    pub stray_answers: u64,
 }
 
 /// The bus behind the gateway.

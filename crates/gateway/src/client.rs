@@ -1,0 +1,274 @@
+//! One client: the loop that tells its session what happens and does what the session says.
+//! It decides nothing itself. Every await is one that something else can end.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use slackwater_core::event::{Cause, Event, Outcome};
+use slackwater_core::osrf::wrapper::Fault;
+use slackwater_core::session::{Input, Output, Phase, Session, Traffic};
+use tokio::time::sleep_until;
+
+use crate::describe::describe;
+use crate::front::ClientAddress;
+use crate::front::websocket::{self, Ending, WebSocket};
+use crate::gateway::{Gateway, Place};
+use crate::mailbox::Letter;
+
+/// While more than this waits for the kernel, nothing is read from the client: what it sends
+/// could only make more wait.
+const READING_STOPS: u64 = 256 * 1024;
+
+/// The task of one client.
+pub(crate) struct Client {
+    gateway: Arc<Gateway>,
+    websocket: WebSocket,
+    address: ClientAddress,
+    place: Place,
+    session: Session,
+    since: Instant,
+    traffic: Traffic,
+    drop_now: bool,
+}
+
+impl Client {
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        websocket: WebSocket,
+        address: ClientAddress,
+        place: Place,
+    ) -> Self {
+        let since = now();
+        let session =
+            Session::new(Arc::clone(gateway.sessions()), place.id(), place.xid_seed(), since);
+        let traffic = Traffic::default();
+        Self { gateway, websocket, address, place, session, since, traffic, drop_now: false }
+    }
+
+    /// Runs until the connection has ended.
+    pub(crate) async fn run(mut self) {
+        tracing::info!(client = %self.address, connection = self.place.number(), "connected");
+        let mailbox = Arc::clone(self.place.mailbox());
+        let mut timer = pin!(sleep_until(self.since.into()));
+        while self.session.phase() != Phase::Closed {
+            let due = self.session.poll_timeout();
+            if let Some(due) = due
+                && timer.deadline() != due.into()
+            {
+                timer.as_mut().reset(due.into());
+            }
+            let reads = self.websocket.unwritten() <= READING_STOPS
+                || matches!(self.session.phase(), Phase::Closing | Phase::Ending);
+            tokio::select! {
+                letters = mailbox.take() => {
+                    for letter in letters {
+                        self.on_letter(letter);
+                    }
+                }
+                event = next(&mut self.websocket, reads) => {
+                    if let Some(event) = event {
+                        self.on_websocket(event);
+                    }
+                }
+                () = &mut timer, if due.is_some() => {
+                    self.traffic.unsent = self.websocket.unsent() as u64;
+                    self.tell_traffic();
+                    self.turn(|session, now| session.handle_timeout(now));
+                }
+            }
+            let ledger = self.session.ledger();
+            let unwritten = usize::try_from(self.websocket.unwritten()).unwrap_or(usize::MAX);
+            if mailbox.report(unwritten, !ledger.is_empty()) {
+                self.input(Input::Overflow);
+            }
+        }
+        self.end();
+    }
+
+    fn on_letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Envelope(envelope) => self.input(Input::Envelope(envelope)),
+            Letter::Refused(envelope) => self.input(Input::Refused(envelope)),
+            Letter::BusLost => self.input(Input::BusLost),
+            Letter::BusRestored => self.input(Input::BusRestored),
+            Letter::Drain(deadlines) => self.input(Input::Drain(deadlines)),
+            Letter::Undrain => self.input(Input::Undrain),
+            Letter::Overflow => self.input(Input::Overflow),
+            Letter::Describe(answer) => {
+                let description = describe(
+                    &self.session,
+                    self.place.number(),
+                    self.address,
+                    self.since,
+                    self.place.mailbox().waiting(),
+                    now(),
+                );
+                // Whoever asked may have gone.
+                answer.send(description).ok();
+            }
+        }
+    }
+
+    fn on_websocket(&mut self, event: Result<websocket::Event, Ending>) {
+        // How far the stream is must be known before what has come from it is acted upon.
+        self.tell_traffic();
+        match event {
+            Ok(websocket::Event::Text(text)) => self.input(Input::Message(text)),
+            Ok(websocket::Event::Binary(_)) => self.input(Input::Unreadable(Fault::new(
+                "not_utf8",
+                "a binary message must hold UTF-8 text",
+            ))),
+            Ok(websocket::Event::Ping) => {}
+            Ok(websocket::Event::Pong(payload)) => {
+                if let Ok(nonce) = <[u8; 8]>::try_from(payload.as_slice()) {
+                    self.input(Input::Pong(u64::from_be_bytes(nonce)));
+                }
+            }
+            Ok(websocket::Event::Close { code, reason }) => {
+                tracing::debug!(client = %self.address, code, reason, "Close received");
+                self.input(Input::PeerClose);
+            }
+            Ok(websocket::Event::Violation { code, reason }) => {
+                tracing::info!(client = %self.address, code, reason, "protocol violated");
+                let too_big = code == 1009;
+                let cause = if too_big { Cause::TooBig } else { Cause::Protocol };
+                self.input(Input::Violation(cause));
+            }
+            Ok(websocket::Event::Written) => self.input(Input::Flushed),
+            Err(Ending::Eof) => self.input(Input::Ended(Cause::Eof)),
+            Err(Ending::Lost(kind)) => {
+                tracing::debug!(client = %self.address, %kind, "connection lost");
+                self.input(Input::Ended(Cause::Reset));
+            }
+        }
+    }
+
+    fn tell_traffic(&mut self) {
+        let traffic = Traffic {
+            received: self.websocket.bytes_in(),
+            written: self.websocket.bytes_out(),
+            unsent: self.traffic.unsent,
+            mid_message: self.websocket.mid_message(),
+        };
+        self.traffic = traffic;
+        self.input(Input::Traffic(traffic));
+    }
+
+    fn input(&mut self, input: Input) {
+        self.turn(|session, now| session.handle_input(input, now));
+    }
+
+    /// One input, and then every output: the law of the core.
+    fn turn(&mut self, input: impl FnOnce(&mut Session, Instant)) {
+        input(&mut self.session, now());
+        let mut events = Vec::new();
+        let mut refused = Vec::new();
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Send(envelope) => refused.extend(self.gateway.hub().send(envelope).err()),
+                Output::Reply(text) => {
+                    self.websocket.send(text);
+                }
+                Output::Ping(nonce) => {
+                    self.websocket.ping(&nonce.to_be_bytes());
+                }
+                Output::Close { code, reason } => {
+                    self.websocket.close(code, reason);
+                }
+                Output::Finish => self.websocket.finish(),
+                Output::Drop => self.drop_now = true,
+                Output::Event(event) => events.push(event),
+            }
+        }
+        if !events.is_empty() {
+            for event in &events {
+                self.log(event);
+                self.place.lost += event.lost_replies();
+            }
+            self.gateway.record(&events);
+        }
+        for envelope in refused {
+            self.input(Input::Refused(envelope));
+        }
+    }
+
+    fn end(mut self) {
+        let cause = self.session.cause().unwrap_or(Cause::Reset);
+        let seconds = now().saturating_duration_since(self.since).as_secs_f64();
+        tracing::info!(
+            client = %self.address,
+            connection = self.place.number(),
+            reason = cause.name(),
+            seconds = (seconds * 1000.0).round() / 1000.0,
+            messages = self.session.messages(),
+            "disconnected"
+        );
+        self.place.cause = Some(cause);
+        if self.drop_now {
+            self.websocket.abort();
+        }
+    }
+
+    fn log(&self, event: &Event) {
+        let client = &self.address;
+        match event {
+            Event::Executed { service, method, xid } => {
+                tracing::debug!(%client, service, method, xid, "request");
+            }
+            Event::Settled { service, method, thread, trace, outcome, took } => {
+                let (age, trace) = (took.as_secs_f64(), trace.to_string());
+                match outcome {
+                    Outcome::CutOff => {
+                        tracing::warn!(%client, service, method, thread, trace, age, "request cut off");
+                    }
+                    Outcome::BusLost | Outcome::ServiceGone => tracing::info!(
+                        %client, service, method, thread, trace, age, ?outcome, "request lost"
+                    ),
+                    Outcome::Complete
+                    | Outcome::ErrorStatus
+                    | Outcome::Refused
+                    | Outcome::ClientGone => {
+                        tracing::debug!(%client, service, method, thread, trace, age, ?outcome, "settled");
+                    }
+                }
+            }
+            Event::SessionCutOff { service, thread, took } => {
+                let age = took.as_secs_f64();
+                tracing::warn!(%client, service, thread, age, "session cut off");
+            }
+            Event::Unwritten { answers, outcome } => {
+                tracing::warn!(%client, answers, ?outcome, "answers could not be written");
+            }
+            Event::LostBytes(bytes) => tracing::warn!(%client, bytes, "an answer was cut off"),
+            Event::Crossed { requests, thread } => {
+                tracing::info!(%client, requests, thread, "came behind our Close, not executed");
+            }
+            Event::Rejected { code } => tracing::debug!(%client, code, "request rejected"),
+            Event::Invalid { code } => tracing::debug!(%client, code, "message refused"),
+            Event::XidReplaced => tracing::debug!(%client, "log_xid replaced"),
+            Event::BarrierGivenUp => tracing::debug!(%client, "no Pong; closed when quiet"),
+            Event::Stray => tracing::debug!(%client, "an answer that nobody awaits"),
+            Event::Received(_)
+            | Event::Held(_)
+            | Event::Released(_)
+            | Event::Recalled
+            | Event::Answered(_)
+            | Event::SessionBegun
+            | Event::SessionEnded => {}
+        }
+    }
+}
+
+/// What happens next on the WebSocket. `None`: all is written, and there may be more to read.
+async fn next(websocket: &mut WebSocket, reads: bool) -> Option<Result<websocket::Event, Ending>> {
+    if reads {
+        return Some(websocket.next().await);
+    }
+    websocket.flush().await.err().map(Err)
+}
+
+/// The runtime's clock, which tests may hold still.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,442 @@
+//! The running gateway: where clients, bus, listeners and operator meet. It feeds the one drain
+//! of the process and does what that says; what it does to others never waits.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use slackwater_bus::Event as BusEvent;
+use slackwater_core::drain::{ConnectionId, Drain, Input, Output, Verdict};
+use slackwater_core::event::{Cause, Event};
+use slackwater_core::session;
+use slackwater_core::session::identity::ClientId;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use crate::books::{Books, Fixed, shown};
+use crate::client::{Client, now};
+use crate::front;
+use crate::hub::Hub;
+use crate::mailbox::{Letter, Mailbox};
+use crate::operate::status::{
+    Answer, Connection, Deadline, DrainRequest, Operations, Phase, Refused, Selection, Status,
+};
+use crate::operate::systemd;
+
+/// One gateway.
+pub struct Gateway {
+    sessions: Arc<session::Config>,
+    limits: Limits,
+    hub: Hub,
+    books: Mutex<Books>,
+    fixed: OnceLock<Fixed>,
+    orders: mpsc::UnboundedSender<Order>,
+    phase: watch::Sender<Phase>,
+    /// The drain's next timeout may have changed.
+    rearm: Notify,
+    exit: watch::Sender<Option<Verdict>>,
+}
+
+/// What one gateway takes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Clients at a time.
+    pub connections: usize,
+    /// Bytes that may wait for one client.
+    pub queued_bytes: usize,
+}
+
+/// What the listeners are to do; carried out one after the other.
+#[derive(Debug)]
+pub enum Order {
+    /// Refuse new clients, and say so with [`Gateway::refused`] and this number.
+    Refuse(u64),
+    /// Accept again.
+    Serve,
+    /// Say when everything before this is done.
+    Report(oneshot::Sender<()>),
+}
+
+impl Gateway {
+    /// A gateway that serves. What it wants of its listeners comes out of the second value.
+    pub fn new(
+        sessions: session::Config,
+        limits: Limits,
+        drain: Drain,
+        bus: slackwater_bus::Sender,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Order>) {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let hub = Hub::new(bus, sessions.rules.ingress.clone());
+        let gateway = Self {
+            sessions: Arc::new(sessions),
+            limits,
+            hub,
+            books: Mutex::new(Books::new(drain)),
+            fixed: OnceLock::new(),
+            orders,
+            phase: watch::Sender::new(Phase::Serving),
+            rearm: Notify::new(),
+            exit: watch::Sender::new(None),
+        };
+        (Arc::new(gateway), receiver)
+    }
+
+    /// Says where it listens and what its bus is, for its status.
+    pub fn begin(&self, listen: Vec<String>, bus_url: String) {
+        self.fixed.get_or_init(|| Fixed { began: now(), bus_url, listen });
+    }
+
+    /// Tells the drain something and does what it says.
+    pub fn tell(&self, input: Input) {
+        let mut books = self.books();
+        self.tell_locked(&mut books, |drain| drain.handle_input(input, now()));
+    }
+
+    /// The listeners have carried out [`Order::Refuse`] with this number.
+    pub fn refused(&self, order: u64) {
+        let mut books = self.books();
+        if books.orders == order {
+            self.tell_locked(&mut books, |drain| drain.handle_input(Input::Refused, now()));
+        }
+    }
+
+    /// Feeds the drain its timeouts, for ever.
+    pub async fn keep_time(&self) {
+        loop {
+            let due = self.books().drain.poll_timeout();
+            let sleep = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.rearm.notified() => {}
+                () = sleep => {
+                    let mut books = self.books();
+                    self.tell_locked(&mut books, |drain| drain.handle_timeout(now()));
+                }
+            }
+        }
+    }
+
+    /// The one reader of the bus. Ends when the bus does.
+    pub async fn read_bus(&self, mut events: mpsc::Receiver<BusEvent>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                BusEvent::Received(envelopes) => {
+                    let mut strays = Vec::new();
+                    for envelope in envelopes {
+                        if !self.hub.deliver(envelope) {
+                            strays.push(Event::Stray);
+                        }
+                    }
+                    if !strays.is_empty() {
+                        tracing::debug!(count = strays.len(), "answers that nobody awaits");
+                        self.record(&strays);
+                    }
+                }
+                BusEvent::Refused { envelope, reason } => {
+                    tracing::warn!(xid = envelope.xid, reason, "the bus did not take an envelope");
+                    self.hub.refused(envelope);
+                }
+                BusEvent::Lost { reason } => {
+                    tracing::error!(reason, "bus lost");
+                    // Under the lock: a client that joins now sees one state or the other.
+                    let mut books = self.books();
+                    books.bus_lost = Some(reason);
+                    self.hub.post_all(|| Letter::BusLost);
+                }
+                BusEvent::Restored => {
+                    tracing::info!("bus restored");
+                    let mut books = self.books();
+                    books.bus_lost = None;
+                    self.hub.post_all(|| Letter::BusRestored);
+                }
+            }
+        }
+    }
+
+    /// Waits until the process is to end, and says how the drain went.
+    pub async fn exit(&self) -> Verdict {
+        let mut exit = self.exit.subscribe();
+        loop {
+            if let Some(verdict) = *exit.borrow_and_update() {
+                return verdict;
+            }
+            if exit.changed().await.is_err() {
+                return Verdict::Clean;
+            }
+        }
+    }
+
+    pub(crate) fn sessions(&self) -> &Arc<session::Config> {
+        &self.sessions
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Adds events to the sums, all of them at one instant.
+    pub(crate) fn record(&self, events: &[Event]) {
+        let mut books = self.books();
+        for event in events {
+            books.counters.add(event);
+        }
+    }
+
+    fn tell_locked(&self, books: &mut Books, input: impl FnOnce(&mut Drain)) {
+        input(&mut books.drain);
+        while let Some(output) = books.drain.poll_output() {
+            self.obey(books, &output);
+        }
+        let phase = shown(books.drain.phase());
+        self.phase.send_if_modified(|shown| std::mem::replace(shown, phase) != phase);
+        self.rearm.notify_one();
+    }
+
+    fn obey(&self, books: &mut Books, output: &Output) {
+        match output {
+            Output::Announce => {
+                let connections = books.drain.connections();
+                tracing::info!(connections, "draining: not ready for new clients any more");
+                systemd::status("draining");
+                if books.drain.is_final() {
+                    systemd::stopping();
+                }
+            }
+            Output::Refuse => {
+                books.orders += 1;
+                self.order(Order::Refuse(books.orders));
+            }
+            Output::Serve => {
+                tracing::info!("drain called off: serving again");
+                systemd::status("serving");
+                books.orders += 1;
+                self.order(Order::Serve);
+            }
+            Output::Ask(id, deadlines) => self.hub.post(*id, Letter::Drain(*deadlines)),
+            Output::Recall => self.hub.post_all(|| Letter::Undrain),
+            Output::Drained(verdict) => {
+                let seconds = books
+                    .drain
+                    .began()
+                    .map(|began| now().saturating_duration_since(began).as_secs_f64());
+                match verdict {
+                    Verdict::Clean => tracing::info!(seconds, "drained: nothing was cut off"),
+                    Verdict::Lost(count) => {
+                        tracing::warn!(seconds, count, "drained: the deadline cut something off");
+                    }
+                }
+                systemd::status("drained");
+            }
+            Output::Exit(verdict) => {
+                self.exit.send_replace(Some(*verdict));
+            }
+        }
+    }
+
+    fn order(&self, order: Order) {
+        // Nobody listens to orders any more when the process is ending.
+        self.orders.send(order).ok();
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // No code that holds it can panic half-way through a change.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+/// A client's place in the gateway: taken before its handshake is answered, so that no drain can
+/// end between the two, and given back when its task ends, however it ends.
+#[derive(Debug)]
+pub struct Place {
+    gateway: Arc<Gateway>,
+    number: ConnectionId,
+    id: ClientId,
+    xid_seed: u64,
+    mailbox: Arc<Mailbox>,
+    /// What the operator's deadline cost on this connection.
+    pub(crate) lost: u64,
+    /// Why it ended; stays `None` if the handshake came to nothing.
+    pub(crate) cause: Option<Cause>,
+}
+
+impl Place {
+    pub(crate) fn number(&self) -> ConnectionId {
+        self.number
+    }
+
+    pub(crate) fn id(&self) -> ClientId {
+        self.id
+    }
+
+    pub(crate) fn xid_seed(&self) -> u64 {
+        self.xid_seed
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut books = self.gateway.books();
+        self.gateway.hub.leave(self.number, self.id);
+        if let Some(cause) = self.cause {
+            books.closed(cause);
+        }
+        let left = Input::Left { id: self.number, lost: self.lost };
+        self.gateway.tell_locked(&mut books, |drain| drain.handle_input(left, now()));
+    }
+}
+
+/// What clients are handed to.
+#[derive(Debug)]
+pub struct Clients {
+    gateway: Arc<Gateway>,
+    numbers: std::sync::atomic::AtomicU64,
+}
+
+impl Clients {
+    /// The clients of this gateway.
+    pub fn of(gateway: Arc<Gateway>) -> Arc<Self> {
+        Arc::new(Self { gateway, numbers: std::sync::atomic::AtomicU64::new(1) })
+    }
+}
+
+impl front::Handler for Clients {
+    type Permit = Place;
+
+    fn admit(&self) -> Option<Place> {
+        let gateway = &self.gateway;
+        let mut bits = [0; 24];
+        if let Err(error) = getrandom::fill(&mut bits) {
+            tracing::error!(%error, "no randomness: a client is refused");
+            return None;
+        }
+        let (name, seed) = bits.split_at(16);
+        let id = ClientId::from_random(u128::from_be_bytes(name.try_into().ok()?));
+        let xid_seed = u64::from_be_bytes(seed.try_into().ok()?);
+        let number = self.numbers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mailbox = Arc::new(Mailbox::new(gateway.limits.queued_bytes));
+
+        let mut books = gateway.books();
+        if books.drain.connections() >= gateway.limits.connections {
+            tracing::warn!(limit = gateway.limits.connections, "full: a client is refused");
+            return None;
+        }
+        if books.bus_lost.is_some() {
+            mailbox.post(Letter::BusLost);
+        }
+        gateway.hub.enter(number, id, Arc::clone(&mailbox));
+        let joined = Input::Joined(number);
+        gateway.tell_locked(&mut books, |drain| drain.handle_input(joined, now()));
+        drop(books);
+        let gateway = Arc::clone(gateway);
+        Some(Place { gateway, number, id, xid_seed, mailbox, lost: 0, cause: None })
+    }
+
+    fn connected(
+        self: Arc<Self>,
+        client: front::Client<Place>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let front::Client { websocket, address, request, permit } = client;
+        drop(request);
+        Client::new(Arc::clone(&self.gateway), websocket, address, permit).run()
+    }
+}
+
+impl Operations for Gateway {
+    fn status(&self) -> Answer<'_, Status> {
+        let fixed = self.fixed.get_or_init(|| Fixed {
+            began: now(),
+            bus_url: String::new(),
+            listen: vec![],
+        });
+        let status = self.books().status(fixed, now());
+        Box::pin(async { status })
+    }
+
+    fn connections(&self, which: Selection) -> Answer<'_, Vec<Connection>> {
+        Box::pin(async move {
+            let (only_holding, at_most) = match which {
+                Selection::All => (false, usize::MAX),
+                Selection::Holding { at_most } => (true, at_most),
+            };
+            let asked: Vec<_> = self
+                .hub
+                .mailboxes(only_holding)
+                .into_iter()
+                .map(|mailbox| {
+                    let (sender, answer) = oneshot::channel();
+                    mailbox.post(Letter::Describe(sender));
+                    answer
+                })
+                .collect();
+            let mut connections = Vec::with_capacity(asked.len());
+            for answer in asked {
+                // Its task answers unless it is just ending.
+                connections.extend(answer.await.ok());
+            }
+            if only_holding {
+                connections
+                    .retain(|holder| !holder.pending.is_empty() || !holder.sessions.is_empty());
+                connections.sort_by(|a, b| held_for(b).total_cmp(&held_for(a)));
+                connections.truncate(at_most);
+            } else {
+                connections.sort_by_key(|connection| connection.id);
+            }
+            connections
+        })
+    }
+
+    fn drain(&self, request: DrainRequest) -> Answer<'_, Result<(), Refused>> {
+        let deadline = request.deadline.map(|deadline| match deadline {
+            Deadline::After(time) => Some(time),
+            Deadline::Never => None,
+        });
+        self.tell(Input::Drain { exit: false, deadline, seed: seed() });
+        Box::pin(async { Ok(()) })
+    }
+
+    fn undrain(&self) -> Answer<'_, Result<(), Refused>> {
+        let mut books = self.books();
+        if let Err(too_late) = books.drain.may_undrain() {
+            return Box::pin(async move { Err(Refused(too_late.to_string())) });
+        }
+        self.tell_locked(&mut books, |drain| drain.handle_input(Input::Undrain, now()));
+        drop(books);
+        let (sender, done) = oneshot::channel();
+        self.order(Order::Report(sender));
+        Box::pin(async {
+            // Whoever is told that the drain is off may connect at once.
+            tokio::time::timeout(Duration::from_secs(5), done)
+                .await
+                .map_err(|_| Refused("the listeners do not open again".to_owned()))?
+                .map_err(|_| Refused("the gateway is ending".to_owned()))
+        })
+    }
+
+    fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+}
+
+/// Random bits for the order of an ebb; without randomness, some order or other.
+pub(crate) fn seed() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}
+
+fn held_for(connection: &Connection) -> f64 {
+    let pending = connection.pending.iter().map(|request| request.age_seconds);
+    let sessions = connection.sessions.iter().map(|session| session.age_seconds);
+    pending.chain(sessions).fold(0.0, f64::max)
+}

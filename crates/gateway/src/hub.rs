@@ -1,0 +1,114 @@
+//! Where envelopes find their clients. One reader takes everything from the bus and never waits
+//! for a client; the bus thread of an envelope names its client, and an envelope that names nobody
+//! here is delivered to nobody.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::value::RawValue;
+use slackwater_bus::Sender;
+use slackwater_core::drain::ConnectionId;
+use slackwater_core::osrf::answer::farewell;
+use slackwater_core::osrf::envelope::{Incoming, Outgoing};
+use slackwater_core::session::identity::ClientId;
+
+use crate::mailbox::{Letter, Mailbox};
+
+/// All clients, by both of their names.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    bus: Sender,
+    ingress: Box<RawValue>,
+    clients: RwLock<Clients>,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
+    by_thread: HashMap<ClientId, Arc<Mailbox>>,
+    by_number: HashMap<ConnectionId, Arc<Mailbox>>,
+}
+
+impl Hub {
+    /// A hub without clients. `ingress` is a JSON string.
+    pub(crate) fn new(bus: Sender, ingress: Box<RawValue>) -> Self {
+        Self { bus, ingress, clients: RwLock::default() }
+    }
+
+    /// Enters a client.
+    pub(crate) fn enter(&self, number: ConnectionId, id: ClientId, mailbox: Arc<Mailbox>) {
+        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        clients.by_thread.insert(id, Arc::clone(&mailbox));
+        clients.by_number.insert(number, mailbox);
+    }
+
+    /// Strikes a client out; what comes for it from now on is a stray.
+    pub(crate) fn leave(&self, number: ConnectionId, id: ClientId) {
+        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        clients.by_thread.remove(&id);
+        clients.by_number.remove(&number);
+    }
+
+    /// Hands an envelope to the bus.
+    ///
+    /// # Errors
+    /// Gives it back if the bus does not take it.
+    pub(crate) fn send(&self, envelope: Outgoing) -> Result<(), Outgoing> {
+        self.bus.send(envelope)
+    }
+
+    /// Brings an envelope to its client. False if there is none.
+    pub(crate) fn deliver(&self, envelope: Incoming) -> bool {
+        let client = ClientId::parse_thread(&envelope.thread).map(|(id, _)| id);
+        let Some(id) = client else { return false };
+        let mailbox = self.read().by_thread.get(&id).cloned();
+        if let Some(mailbox) = mailbox {
+            mailbox.deliver(envelope);
+            return true;
+        }
+        // A session that opens for a client that has left: its worker need not wait.
+        if let Some(envelope) = farewell(&envelope, &self.ingress)
+            && self.bus.send(envelope).is_err()
+        {
+            tracing::debug!("a worker could not be told that its client has left");
+        }
+        false
+    }
+
+    /// Tells a client that the bus did not take its envelope.
+    pub(crate) fn refused(&self, envelope: Outgoing) {
+        let client = ClientId::parse_thread(&envelope.thread).map(|(id, _)| id);
+        let mailbox = client.and_then(|id| self.read().by_thread.get(&id).cloned());
+        if let Some(mailbox) = mailbox {
+            mailbox.post(Letter::Refused(envelope));
+        }
+    }
+
+    /// Puts a letter into one client's mailbox, if it is still there.
+    pub(crate) fn post(&self, number: ConnectionId, letter: Letter) {
+        if let Some(mailbox) = self.read().by_number.get(&number) {
+            mailbox.post(letter);
+        }
+    }
+
+    /// Puts a letter into every mailbox.
+    pub(crate) fn post_all(&self, letter: impl Fn() -> Letter) {
+        for mailbox in self.read().by_number.values() {
+            mailbox.post(letter());
+        }
+    }
+
+    /// The mailboxes of all clients, or of those that hold a drain.
+    pub(crate) fn mailboxes(&self, only_holding: bool) -> Vec<Arc<Mailbox>> {
+        let clients = self.read();
+        clients
+            .by_number
+            .values()
+            .filter(|mailbox| !only_holding || mailbox.holds())
+            .cloned()
+            .collect()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Clients> {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,158 @@
+//! What waits for one client. Whoever delivers never waits: a client for which too much waits is
+//! told to end, and hurts nobody else.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use slackwater_core::osrf::envelope::{Incoming, Outgoing};
+use slackwater_core::session::Deadlines;
+use tokio::sync::{Notify, oneshot};
+
+use crate::operate::status::Connection;
+
+/// Something for a client's task.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// An answer from the bus.
+    Envelope(Incoming),
+    /// An envelope that the bus did not take.
+    Refused(Outgoing),
+    /// The bus is gone.
+    BusLost,
+    /// The bus is back.
+    BusRestored,
+    /// Drain, by these deadlines.
+    Drain(Deadlines),
+    /// The drain is called off.
+    Undrain,
+    /// More waits than may wait.
+    Overflow,
+    /// An operator asks how it stands.
+    Describe(oneshot::Sender<Connection>),
+}
+
+/// The queue of one client, bounded by bytes.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    queue: Mutex<Queue>,
+    arrival: Notify,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    letters: VecDeque<Letter>,
+    bytes: usize,
+    /// Bytes that the client's task has taken and the kernel has not.
+    unwritten: usize,
+    overflowed: bool,
+    /// Whether the client holds a drain: something is pending, or a session is open.
+    holds: bool,
+}
+
+impl Mailbox {
+    /// An empty one. `limit` bounds the bytes that wait, here and for the kernel.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { queue: Mutex::default(), arrival: Notify::new(), limit }
+    }
+
+    /// Puts an answer in; past the limit it is dropped, and the client is told to end.
+    pub(crate) fn deliver(&self, envelope: Incoming) {
+        let mut queue = self.lock();
+        if queue.overflowed {
+            return;
+        }
+        let bytes = envelope.body.len();
+        if queue.bytes + queue.unwritten + bytes > self.limit {
+            queue.overflowed = true;
+            queue.letters.push_back(Letter::Overflow);
+        } else {
+            queue.bytes += bytes;
+            queue.letters.push_back(Letter::Envelope(envelope));
+        }
+        drop(queue);
+        self.arrival.notify_one();
+    }
+
+    /// Puts a word from inside the process in.
+    pub(crate) fn post(&self, letter: Letter) {
+        self.lock().letters.push_back(letter);
+        self.arrival.notify_one();
+    }
+
+    /// Everything that has come, in order, at least one letter. Cancel-safe.
+    pub(crate) async fn take(&self) -> VecDeque<Letter> {
+        loop {
+            {
+                let mut queue = self.lock();
+                if !queue.letters.is_empty() {
+                    queue.bytes = 0;
+                    return std::mem::take(&mut queue.letters);
+                }
+            }
+            self.arrival.notified().await;
+        }
+    }
+
+    /// What the client's task tells whoever delivers: how many bytes the kernel has not taken,
+    /// and whether it holds a drain. True if that is more than may wait.
+    pub(crate) fn report(&self, unwritten: usize, holds: bool) -> bool {
+        let mut queue = self.lock();
+        queue.unwritten = unwritten;
+        queue.holds = holds;
+        unwritten > self.limit && !std::mem::replace(&mut queue.overflowed, true)
+    }
+
+    /// Whether the client holds a drain.
+    pub(crate) fn holds(&self) -> bool {
+        self.lock().holds
+    }
+
+    /// Bytes that wait, here and for the kernel.
+    pub(crate) fn waiting(&self) -> usize {
+        let queue = self.lock();
+        queue.bytes + queue.unwritten
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        // No code that holds it can panic half-way through a change.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope(bytes: usize) -> Incoming {
+        Incoming { from: String::new(), thread: String::new(), xid: None, body: "x".repeat(bytes) }
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_by_bytes_and_the_client_is_told() {
+        let mailbox = Mailbox::new(10);
+        mailbox.deliver(envelope(6));
+        mailbox.report(0, true);
+        mailbox.deliver(envelope(4));
+        assert_eq!(mailbox.waiting(), 10);
+        let letters = mailbox.take().await;
+        assert!(matches!(Vec::from(letters)[..], [Letter::Envelope(_), Letter::Envelope(_)]));
+
+        mailbox.report(6, false);
+        mailbox.deliver(envelope(5));
+        mailbox.deliver(envelope(1));
+        let letters = mailbox.take().await;
+        assert!(
+            matches!(Vec::from(letters)[..], [Letter::Overflow]),
+            "told once, the rest dropped"
+        );
+    }
+
+    #[tokio::test]
+    async fn its_own_replies_count_too() {
+        let mailbox = Mailbox::new(10);
+        assert!(!mailbox.report(10, false));
+        assert!(mailbox.report(11, false));
+        assert!(!mailbox.report(12, false), "told once");
+    }
+}

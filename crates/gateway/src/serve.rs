@@ -1,0 +1,245 @@
+//! The life of a serving process, from its settings to its exit status.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use slackwater_bus::{Bus, embedded};
+use slackwater_core::osrf::wrapper::Rules;
+use slackwater_core::{drain, session};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::command::print;
+use crate::config::{CloseFin, Listen, Refuse, Settings, Surroundings, Transport};
+use crate::front::listener::Refusal;
+use crate::front::{self, Front, ListenError, Listener, Then, handshake, websocket};
+use crate::gateway::{Clients, Gateway, Limits, Order};
+use crate::operate::control::{ControlSocket, Server, SocketError};
+use crate::operate::signals::Signals;
+use crate::operate::systemd;
+
+/// Why a gateway could not begin to serve: for the operator to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A client address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The control socket.
+    #[error("control socket: {0}")]
+    Control(#[from] SocketError),
+    /// The admin address.
+    #[error("cannot listen on {address} for the admin server: {reason}")]
+    Admin {
+        /// What was asked for.
+        address: std::net::SocketAddr,
+        /// What the operating system says.
+        reason: std::io::Error,
+    },
+    /// The operating system refused something else.
+    #[error("{what}: {reason}")]
+    System {
+        /// What it was for.
+        what: &'static str,
+        /// What the operating system says.
+        reason: std::io::Error,
+    },
+}
+
+/// Serves until told to stop, and drains. Gives the exit status: 0, or 3 if the deadline cut
+/// something off.
+///
+/// # Errors
+/// [`ServeError`], before any client was served.
+pub async fn serve(
+    settings: Settings,
+    surroundings: &Surroundings,
+) -> Result<ExitCode, ServeError> {
+    let signals = Signals::install()
+        .map_err(|reason| ServeError::System { what: "signal handlers", reason })?;
+    let listeners = settings
+        .listen
+        .iter()
+        .map(|address| Listener::bind(listen_address(address), refusal(settings.drain.refuse)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let bound: Vec<Listen> = listeners.iter().map(|l| listen(l.address())).collect();
+    let control = ControlSocket::bind(settings.control.as_deref(), surroundings, &bound)?;
+    let admin = match settings.admin_listen {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .map_err(|reason| ServeError::Admin { address, reason })?,
+        ),
+        None => None,
+    };
+
+    let Bus { sender, events } = start_bus(settings.bus.transport());
+    let (gateway, orders) =
+        Gateway::new(session_config(&settings), limits(&settings), drain_of(&settings), sender);
+    gateway.begin(bound.iter().map(ToString::to_string).collect(), settings.bus.to_string());
+    let front =
+        Front::start(listeners, front_settings(&settings), Clients::of(Arc::clone(&gateway)));
+
+    let servers: Vec<Server> = admin
+        .into_iter()
+        .map(|listener| Server::admin(listener, Arc::clone(&gateway) as _))
+        .chain([Server::control(control, Arc::clone(&gateway) as _)])
+        .collect();
+    for address in front.addresses() {
+        tracing::info!(%address, bus = %settings.bus, "serving");
+    }
+    greet(&bound);
+    systemd::ready();
+    systemd::status("serving");
+
+    let verdict = tokio::select! {
+        verdict = gateway.exit() => verdict,
+        // None of these ends before the process does.
+        () = signals.obey(&gateway) => gateway.exit().await,
+        () = gateway.keep_time() => gateway.exit().await,
+        () = gateway.read_bus(events) => gateway.exit().await,
+        () = obey_orders(&gateway, &front, orders) => gateway.exit().await,
+    };
+
+    for server in servers {
+        server.finish().await;
+    }
+    front.close().await;
+    Ok(ExitCode::from(verdict.exit_code()))
+}
+
+/// Carries out what the drain wants of the listeners, one order after the other.
+async fn obey_orders(gateway: &Gateway, front: &Front, mut orders: mpsc::UnboundedReceiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Refuse(number) => {
+                // It has logged what went wrong; who could not be refused is drained.
+                front.refuse(Then::Stay).await.ok();
+                gateway.refused(number);
+            }
+            Order::Serve => {
+                if let Err(error) = front.reopen().await {
+                    tracing::error!(%error, "cannot accept clients again");
+                }
+            }
+            Order::Report(done) => {
+                // Whoever asked may have gone.
+                done.send(()).ok();
+            }
+        }
+    }
+}
+
+/// Tells whoever started the gateway where to look.
+fn greet(bound: &[Listen]) {
+    for listen in bound {
+        let told = match listen {
+            Listen::Tcp(address) if address.ip().is_unspecified() => {
+                print::line(format_args!("try it: http://localhost:{}/", address.port()))
+            }
+            Listen::Tcp(address) => print::line(format_args!("try it: http://{address}/")),
+            Listen::Unix(_) => Ok(()),
+        };
+        if told.is_err() {
+            // A service without a stdout serves as well.
+            return;
+        }
+    }
+}
+
+fn start_bus(transport: &Transport) -> Bus {
+    match transport {
+        Transport::Embedded(bus) => embedded::start(embedded::Options {
+            keepalive: bus.keepalive,
+            max_requests: bus.max_requests,
+            ..embedded::Options::default()
+        }),
+    }
+}
+
+fn session_config(settings: &Settings) -> session::Config {
+    let ingress = RawValue::from_string(json_string(settings.ingress.as_str()));
+    session::Config {
+        rules: Rules {
+            max_size: settings.limits.message_size,
+            max_depth: settings.limits.depth,
+            ingress: ingress.unwrap_or_else(|_| RawValue::NULL.to_owned()),
+        },
+        max_requests_in_flight: settings.limits.requests_in_flight,
+        max_sessions: settings.limits.sessions,
+        max_held_bytes: settings.limits.queued_bytes,
+        quiet_window: settings.drain.quiet_window,
+        close_timeout: settings.close.timeout,
+        close_code: settings.close.code.get(),
+        close_fin: match settings.close.fin {
+            CloseFin::OnEcho => session::CloseFin::OnEcho,
+            CloseFin::WithClose => session::CloseFin::WithClose,
+        },
+        ping_interval: settings.front.ping_interval,
+        idle_timeout: settings.front.idle_timeout,
+        write_stall_timeout: settings.limits.write_stall_timeout,
+    }
+}
+
+fn drain_of(settings: &Settings) -> drain::Drain {
+    drain::Drain::new(drain::Config {
+        announce: settings.drain.announce,
+        ebb_window: settings.drain.ebb_window,
+        deadline: settings.drain.deadline,
+        close_timeout: settings.close.timeout,
+    })
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits { connections: settings.limits.connections, queued_bytes: settings.limits.queued_bytes }
+}
+
+fn front_settings(settings: &Settings) -> front::Settings {
+    front::Settings {
+        rules: handshake::Rules {
+            path: settings.front.path.as_ref().map(|path| path.as_str().to_owned()),
+            origins: settings
+                .front
+                .origins
+                .iter()
+                .filter_map(|origin| origin.as_str().parse().ok())
+                .collect(),
+            same_origin: settings.front.same_origin,
+        },
+        trusted_proxies: settings.front.trusted_proxies.iter().map(|n| n.net()).collect(),
+        handshake_timeout: settings.front.handshake_timeout,
+        websocket: websocket::Settings {
+            // A message somewhat too large gets an answer; only a far larger one gets a Close.
+            max_message: settings.limits.message_size.saturating_mul(2).max(FLOOR),
+            binary: websocket::Binary::TextIfUtf8,
+        },
+    }
+}
+
+/// The least size, in bytes, at which a message ends its connection instead of being answered.
+const FLOOR: usize = 64 * 1024;
+
+fn refusal(refuse: Refuse) -> Refusal {
+    match refuse {
+        Refuse::Close => Refusal::Shut,
+        Refuse::Answer503 => Refusal::Answer,
+    }
+}
+
+fn listen_address(listen: &Listen) -> front::ListenAddress {
+    match listen {
+        Listen::Tcp(address) => front::ListenAddress::Tcp(*address),
+        Listen::Unix(path) => front::ListenAddress::Unix(path.clone()),
+    }
+}
+
+fn listen(address: &front::ListenAddress) -> Listen {
+    match address {
+        front::ListenAddress::Tcp(address) => Listen::Tcp(*address),
+        front::ListenAddress::Unix(path) => Listen::Unix(path.clone()),
+    }
+}
+
+fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
