@@ -90,3 +90,22 @@ impl Drop for EmbeddedPort {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_is_there_from_bind_until_its_worker_ends() {
+        let (events, _reader) = mpsc::channel(1);
+        let mailboxes = Arc::<Mailboxes>::default();
+        let mut port = EmbeddedPort::new("worker".to_owned(), events, Arc::clone(&mailboxes));
+        assert!(mailboxes.find("worker").is_none());
+        port.bind();
+        let mailbox = mailboxes.find("worker").expect("a mailbox");
+        port.bind();
+        assert!(!mailbox.is_closed(), "to bind again changes nothing");
+        drop(port);
+        assert!(mailboxes.find("worker").is_none());
+    }
+}

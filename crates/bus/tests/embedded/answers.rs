@@ -185,3 +185,14 @@ async fn stateless_calls_do_not_wait_for_each_other() {
     }
     assert!(start.elapsed() < Duration::from_millis(2_100), "{:?}", start.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn results_keep_their_order_around_a_large_one() {
+    let mut bus = Client::new();
+    let params = format!("[1,\"{}\",2]", "x".repeat(60_000));
+    bus.request("slackwater.demo", "t", 1, "slackwater.demo.echo", &params);
+    let envelopes = bus.until_complete("t").await;
+    let codes: Vec<Vec<u16>> = envelopes.iter().map(codes).collect();
+    assert_eq!(codes, [vec![200], vec![206], vec![206], vec![204], vec![200, 205]]);
+    assert_eq!(content(&messages(&envelopes[0])[0]), &Value::from(1));
+}

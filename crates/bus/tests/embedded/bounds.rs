@@ -104,3 +104,16 @@ async fn the_bus_ends_with_its_reader() {
     let envelope = outgoing(Recipient::Service("opensrf.math".into()), "t", "[]");
     assert_eq!(sender.send(envelope.clone()), Err(envelope));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_takes_up_no_room() {
+    let queue = QueueLimits { envelopes: 100, bytes: 10_000 };
+    let mut bus = Client::with(Options { queue, ..Options::default() });
+    let params = format!("[\"{}\"]", "x".repeat(6_000));
+    bus.connect("slackwater.demo", "s", 0);
+    let worker = bus.next().await.from;
+    bus.request_of(&worker, "s", 1, "slackwater.demo.echo", &params);
+    assert_eq!(codes(&bus.next().await), [200, 205]);
+    bus.request("slackwater.demo", "t", 1, "slackwater.demo.echo", &params);
+    assert_eq!(codes(&bus.next().await), [200, 205]);
+}
