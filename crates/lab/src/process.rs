@@ -1,0 +1,193 @@
+//! A gateway under test: the real binary, in a directory of its own, seen and steered only from
+//! outside: its ports, its control socket, signals, its exit status.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use crate::raw::RawClient;
+
+pub use rustix::process::Signal;
+
+/// How long anything is waited for that should come at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running gateway; killed when dropped.
+#[derive(Debug)]
+pub struct Gateway {
+    program: PathBuf,
+    child: Child,
+    directory: tempfile::TempDir,
+    listen: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+impl Gateway {
+    /// Starts `program serve` with these options on a port that the kernel chooses (or
+    /// on the options' own `--listen`), and waits until it serves.
+    ///
+    /// # Errors
+    /// It ended, or did not serve in time; the error's text is its log.
+    pub async fn start(program: impl AsRef<Path>, options: &[&str]) -> io::Result<Self> {
+        let program = program.as_ref().to_owned();
+        let directory = tempfile::tempdir()?;
+        let mut command = Command::new(&program);
+        command.arg("serve").arg("--control").arg(directory.path().join("control"));
+        if !options.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SLACKWATER_")) {
+            command.env_remove(name);
+        }
+        let mut child = command.kill_on_drop(true).spawn()?;
+        let log = Arc::new(Mutex::new(String::new()));
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(keep(stderr, Arc::clone(&log)));
+        }
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut gateway = Self { program, child, directory, listen, log };
+        let status = gateway.until("it serves", |_| true).await?;
+        let listen = status["listen"][0].as_str().and_then(|listen| listen.parse().ok());
+        gateway.listen = listen.unwrap_or(gateway.listen);
+        Ok(gateway)
+    }
+
+    /// Where clients connect; of a gateway that listens on a unix socket, nothing.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap_or_default()
+    }
+
+    /// A directory for the test's files, as old as the gateway.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A client of it.
+    ///
+    /// # Errors
+    /// It does not accept one.
+    pub async fn connect(&self) -> io::Result<RawClient> {
+        RawClient::connect(self.listen, "/").await
+    }
+
+    /// `GET /status` of the control socket.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn status(&self) -> io::Result<Value> {
+        self.control("GET", "/status", "").await
+    }
+
+    /// A request to the control socket; gives the JSON body of the answer.
+    ///
+    /// # Errors
+    /// It does not answer, or not with JSON.
+    pub async fn control(&self, method: &str, path: &str, body: &str) -> io::Result<Value> {
+        let exchange = async {
+            let mut stream = UnixStream::connect(self.control_path()).await?;
+            let length = body.len();
+            let request = format!(
+                "{method} {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\
+                 Content-Length: {length}\r\n\r\n{body}"
+            );
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            Ok::<_, io::Error>(answer)
+        };
+        let answer = tokio::time::timeout(PATIENCE, exchange).await??;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        serde_json::from_str(body).map_err(|_| io::Error::other(answer))
+    }
+
+    /// Asks for the status again and again until it is as `wanted`, and gives it.
+    ///
+    /// # Errors
+    /// It never was; the text says what was waited for, the last status and the log.
+    pub async fn until(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(&Value) -> bool,
+    ) -> io::Result<Value> {
+        let began = Instant::now();
+        let mut last = Value::Null;
+        while began.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait()? {
+                let text = format!("waiting until {what}, it ended: {status}\n{}", self.log());
+                return Err(io::Error::other(text));
+            }
+            if let Ok(status) = self.status().await {
+                if wanted(&status) {
+                    return Ok(status);
+                }
+                last = status;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Err(io::Error::other(format!("not in time: {what}; {last}\n{}", self.log())))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::NotFound)?;
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It has not ended in time.
+    pub async fn exit(&mut self) -> io::Result<ExitStatus> {
+        tokio::time::timeout(PATIENCE, self.child.wait()).await?
+    }
+
+    /// Runs one of its commands against it, to the end: `slackwater ARGUMENTS --control …`.
+    ///
+    /// # Errors
+    /// It could not be run, or did not end in time.
+    pub async fn command(&self, arguments: &[&str]) -> io::Result<std::process::Output> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).arg("--control").arg(self.control_path());
+        tokio::time::timeout(PATIENCE, command.stdin(Stdio::null()).output()).await?
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn control_path(&self) -> PathBuf {
+        self.directory.path().join("control")
+    }
+}
+
+async fn keep(stderr: tokio::process::ChildStderr, log: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.push_str(&line);
+        log.push('\n');
+    }
+}
