@@ -1,0 +1,168 @@
+//! What is lost that Slackwater cannot hold: the client, the bus, an envelope.
+
+use slackwater_core::event::{Cause, Outcome};
+use slackwater_core::osrf::envelope::Recipient;
+use slackwater_core::session::{Input, Phase};
+
+use crate::bench::{Bench, said};
+use crate::words::{WORKER, bus_thread, complete, connect, connected, disconnect, request, secs};
+
+/// One request outside a session, one in an open session, one behind an unanswered CONNECT.
+fn busy() -> Bench {
+    let mut bench = Bench::new();
+    bench.say("plain", &[request(1)]);
+    bench.say("open", &[connect(0)]);
+    bench.answer(2, &[connected(0)]);
+    bench.say("open", &[request(2)]);
+    bench.say("opening", &[connect(5)]);
+    bench.say("opening", &[request(6)]);
+    bench.take_replies();
+    bench.sent.clear();
+    bench
+}
+
+#[test]
+fn a_client_that_is_gone_frees_the_workers_of_its_sessions() {
+    for cause in [Cause::Eof, Cause::Reset, Cause::Protocol] {
+        let mut bench = busy();
+        bench.feed(Input::Ended(cause));
+        assert_eq!(bench.sent.len(), 1);
+        assert!(bench.sent[0].body.contains(r#""ingress":"gateway","type":"DISCONNECT""#));
+        assert_eq!(bench.sent[0].thread, bus_thread(2));
+        assert_eq!(bench.destinations(), [(Recipient::Worker(WORKER.into()), 1)]);
+        assert_eq!((bench.counters.client_gone, bench.counters.rejected), (2, 1));
+        assert_eq!((bench.counters.lost_replies, bench.replies.len()), (0, 0));
+        assert_eq!(bench.session.cause(), Some(cause));
+    }
+}
+
+#[test]
+fn a_client_that_closes_frees_the_workers_of_its_sessions() {
+    let mut bench = busy();
+    bench.peer_closes();
+    assert_eq!(bench.destinations(), [(Recipient::Worker(WORKER.into()), 1)]);
+    assert!(bench.finished);
+    assert_eq!((bench.counters.client_gone, bench.counters.sessions), (2, 0));
+    bench.answer(1, &[complete(1)]);
+    assert_eq!((bench.counters.strays, bench.replies.len()), (1, 0));
+    bench.feed(Input::Ended(Cause::Eof));
+    assert_eq!(bench.session.cause(), Some(Cause::Client));
+}
+
+#[test]
+fn a_client_that_closes_while_draining_is_no_loss_of_ours() {
+    let mut bench = busy();
+    bench.drain();
+    bench.peer_closes();
+    bench.wait(secs(10));
+    assert_eq!(bench.session.cause(), Some(Cause::Client));
+    assert_eq!((bench.counters.client_gone, bench.counters.lost_replies), (2, 0));
+}
+
+#[test]
+fn an_answer_that_a_vanished_client_never_read_is_no_loss_of_ours() {
+    let mut bench = Bench::new();
+    bench.stops_reading();
+    bench.say("t", &[request(1)]);
+    bench.answer(1, &[complete(1)]);
+    bench.feed(Input::Ended(Cause::Reset));
+    assert_eq!((bench.counters.client_gone, bench.counters.answered), (1, 0));
+    assert_eq!(bench.counters.lost_replies, 0);
+}
+
+#[test]
+fn a_lost_bus_is_told_to_everyone_who_waits_for_it() {
+    let mut bench = busy();
+    bench.feed(Input::BusLost);
+    assert_eq!(
+        bench.statuses(),
+        [
+            said("plain", 1, 504),
+            said("open", 2, 504),
+            said("opening", 5, 504),
+            said("opening", 6, 503)
+        ]
+    );
+    assert!(bench.outcomes().iter().all(|(_, outcome)| *outcome == Outcome::BusLost));
+    assert_eq!((bench.counters.bus_lost, bench.counters.rejected), (2, 1));
+    assert_eq!((bench.counters.sessions, bench.sent.len()), (0, 0), "there is no bus to tell");
+    assert_eq!(bench.session.phase(), Phase::Open);
+}
+
+#[test]
+fn while_the_bus_is_gone_new_requests_are_refused() {
+    let mut bench = Bench::new();
+    bench.feed(Input::BusLost);
+    bench.say("t", &[request(1)]);
+    bench.say("t", &[connect(2)]);
+    assert_eq!(bench.statuses(), [said("t", 1, 503), said("t", 2, 503)]);
+    assert!(bench.sent.is_empty());
+    bench.feed(Input::BusRestored);
+    bench.say("t", &[request(3)]);
+    assert_eq!(bench.counters.executed, 1);
+}
+
+#[test]
+fn a_drain_goes_on_without_the_bus() {
+    let mut bench = busy();
+    bench.drain();
+    bench.feed(Input::BusLost);
+    bench.confirm_slack_water();
+    assert_eq!(bench.close, Some((1012, "drained")));
+    bench.feed(Input::BusLost);
+    bench.feed(Input::BusRestored);
+    assert_eq!(bench.session.phase(), Phase::Closing);
+}
+
+#[test]
+fn a_request_that_the_bus_did_not_take_was_never_executed() {
+    let mut bench = Bench::new();
+    bench.say("t", &[request(1), request(2)]);
+    bench.say("u", &[request(3)]);
+    assert_eq!(bench.counters.executed, 3);
+    let envelope = bench.sent.remove(0);
+    bench.feed(Input::Refused(envelope));
+    assert_eq!(bench.statuses(), [said("t", 1, 503), said("t", 2, 503)]);
+    assert_eq!((bench.counters.executed, bench.counters.rejected), (1, 2));
+    assert_eq!((bench.counters.pending, bench.counters.received), (1, 3));
+}
+
+#[test]
+fn a_connect_that_the_bus_did_not_take_refuses_what_waits_for_it() {
+    let mut bench = Bench::new();
+    bench.say("t", &[connect(0), request(1)]);
+    bench.say("t", &[request(2)]);
+    let envelope = bench.sent.remove(0);
+    bench.feed(Input::Refused(envelope));
+    assert_eq!(bench.statuses(), [said("t", 0, 503), said("t", 1, 503), said("t", 2, 503)]);
+    assert!(bench.session.ledger().is_empty());
+    assert_eq!((bench.counters.executed, bench.counters.rejected), (0, 2));
+    bench.say("t", &[connect(3)]);
+    assert_eq!(bench.session.ledger().sessions(), 1, "the thread begins afresh");
+}
+
+#[test]
+fn a_request_refused_within_a_session_leaves_the_session() {
+    let mut bench = Bench::new();
+    bench.say("t", &[connect(0)]);
+    bench.answer(1, &[connected(0)]);
+    bench.say("t", &[request(1)]);
+    let envelope = bench.sent.remove(1);
+    bench.feed(Input::Refused(envelope));
+    assert_eq!(bench.statuses()[1..], [said("t", 1, 503)]);
+    assert_eq!(bench.session.ledger().sessions(), 1);
+    bench.say("t", &[disconnect(2)]);
+    let envelope = bench.sent.remove(1);
+    bench.feed(Input::Refused(envelope));
+    assert!(bench.session.ledger().is_empty() && bench.replies.is_empty());
+}
+
+#[test]
+fn an_envelope_refused_after_its_request_was_settled_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.say("t", &[request(1)]);
+    bench.feed(Input::hurry(bench.now));
+    let envelope = bench.sent.remove(0);
+    bench.feed(Input::Refused(envelope));
+    assert_eq!((bench.counters.executed, bench.counters.cut_off), (1, 1));
+}

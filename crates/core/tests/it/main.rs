@@ -1,0 +1,13 @@
+//! Promises about one session and about the process's drain, kept on a clock that is moved by hand.
+
+mod bench;
+mod closing;
+mod deadline;
+mod ebb;
+mod failures;
+mod input;
+mod ledger;
+mod liveness;
+mod relay;
+mod sessions;
+mod words;

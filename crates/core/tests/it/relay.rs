@@ -1,0 +1,96 @@
+//! Payloads pass byte for byte, and what the gateway adds is always the same.
+
+use slackwater_core::osrf::envelope::{Outgoing, Recipient};
+use slackwater_core::osrf::is_plain_id;
+
+use crate::bench::Bench;
+use crate::words::{SERVICE, WORKER, bus_thread, complete, connect, connected, request, result};
+
+const ODD: &str = r#"{"__c":"osrfMessage","__p":{"threadTrace":1,"tz":"Europe/Zürich", "locale":"fr-CA","api_level":2,"ingress":"opensrf.js","type":"REQUEST","payload":{"__c":"osrfMethod","__p":{"method":"add","params":[1.0,1e5,12345678901234567890,{"b":1,"a":"\u00e9\/"}],"odd":null}}}}"#;
+
+#[test]
+fn a_request_changes_in_nothing_but_its_ingress() {
+    let mut bench = Bench::new();
+    bench.text(format!(
+        "{{\"service\":\"{SERVICE}\",\"thread\":\"t\",\"log_xid\":\"x-1\",\n\"osrf_msg\":[{ODD}\r\n]}}"
+    ));
+    assert_eq!(
+        bench.sent,
+        [Outgoing {
+            to: Recipient::Service(SERVICE.into()),
+            thread: bus_thread(1),
+            xid: "x-1".into(),
+            body: format!("[{}]", ODD.replace("opensrf.js", "gateway")),
+        }]
+    );
+}
+
+#[test]
+fn an_answer_comes_as_it_was_sent() {
+    let mut bench = Bench::new();
+    bench.text(format!(
+        r#"{{"service":"{SERVICE}","thread":"t \"1\"","log_xid":"x-1","osrf_msg":[{ODD}]}}"#
+    ));
+    let odd = r#"{"__p":{"type":"RESULT","tz":null,"threadTrace":1,"payload":{"__p":{"content":[1.0, "\u20ac€"],"statusCode":200},"__c":"osrfResult"}},"__c":"osrfMessage"}"#;
+    bench.answer(1, &[odd.to_owned(), complete(1)]);
+    let expected =
+        format!(r#"{{"thread":"t \"1\"","log_xid":"x-1","osrf_msg":[{odd},{}]}}"#, complete(1));
+    assert_eq!(bench.replies, [expected]);
+}
+
+#[test]
+fn an_answer_that_is_no_array_or_no_json_still_reaches_its_client() {
+    let mut bench = Bench::new();
+    bench.say("t", &[request(1)]);
+    bench.envelope(WORKER, bus_thread(1), r#"{"odd":1.0}"#.into());
+    bench.envelope(WORKER, bus_thread(1), "registering".into());
+    bench.envelope(WORKER, bus_thread(1), "[]".into());
+    let bodies: Vec<_> =
+        bench.replies.iter().map(|text| text.split_once(r#""osrf_msg":"#).unwrap().1).collect();
+    assert_eq!(bodies, [r#"{"odd":1.0}}"#, "null}", "[]}"]);
+    assert_eq!(bench.session.ledger().pending(), 1);
+}
+
+#[test]
+fn an_answer_carries_the_xid_of_the_request_it_answers() {
+    let mut bench = Bench::new();
+    bench.say("t", &[connect(0)]);
+    bench.answer(1, &[connected(0)]);
+    for (xid, trace) in [("first", 1), ("second", 2)] {
+        let message = request(trace);
+        bench.text(format!(r#"{{"thread":"t","log_xid":"{xid}","osrf_msg":[{message}]}}"#));
+    }
+    bench.take_replies();
+    bench.answer(1, &[result(1), complete(1)]);
+    bench.answer(1, &[result(2)]);
+    let xids: Vec<_> = bench.take_replies().into_iter().map(|r| r["log_xid"].clone()).collect();
+    assert_eq!(xids, ["first", "second"]);
+}
+
+#[test]
+fn an_absent_xid_is_made_and_a_dangerous_one_replaced() {
+    let mut bench = Bench::new();
+    let message = request(1);
+    for xid in ["", r#""log_xid":"a b","#, r#""log_xid":{},"#, r#""log_xid":"","#] {
+        bench
+            .text(format!(r#"{{"service":"{SERVICE}","thread":"t",{xid}"osrf_msg":[{message}]}}"#));
+    }
+    let mut xids: Vec<_> = bench.sent.iter().map(|envelope| envelope.xid.clone()).collect();
+    assert!(xids.iter().all(|xid| is_plain_id(xid)), "{xids:?}");
+    xids.dedup();
+    assert_eq!(xids.len(), 4, "each message has its own");
+    let replaced = slackwater_core::event::Event::XidReplaced;
+    assert_eq!(bench.events.iter().filter(|event| **event == replaced).count(), 3);
+}
+
+#[test]
+fn whatever_threads_clients_choose_the_bus_sees_the_gateways_own() {
+    let mut bench = Bench::new();
+    for thread in ["", "0.1", &bus_thread(2), "a b", "ü", &"t".repeat(256)] {
+        bench.say(thread, &[request(1)]);
+    }
+    let threads: Vec<_> = bench.sent.iter().map(|envelope| envelope.thread.clone()).collect();
+    assert_eq!(threads, (1..=6).map(bus_thread).collect::<Vec<_>>());
+    bench.answer(5, &[complete(1)]);
+    assert!(bench.replies[0].starts_with(r#"{"thread":"ü","#));
+}
