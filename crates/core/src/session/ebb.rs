@@ -73,9 +73,11 @@ impl Session {
         }
     }
 
-    /// Whether new requests are refused.
-    pub(super) fn executes_no_more(&self) -> bool {
-        matches!(&self.state, State::Draining(order) if order.soft_passed)
+    /// Whether new requests are refused. The clock decides, not whether its timer was heard.
+    pub(super) fn executes_no_more(&self, now: Instant) -> bool {
+        let State::Draining(order) = &self.state else { return false };
+        let Deadlines { soft, hard, .. } = order.deadlines;
+        order.soft_passed || [soft, hard].into_iter().flatten().any(|deadline| deadline <= now)
     }
 
     /// Does what a draining session has to do now. True if it is draining no more.

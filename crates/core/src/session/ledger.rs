@@ -143,6 +143,12 @@ impl Ledger {
         self.sessions.get(thread).copied()
     }
 
+    /// Whether the CONNECT of this conversation is unanswered: what comes on it has to wait.
+    pub fn is_opening(&self, number: u64) -> bool {
+        let conversation = self.conversations.get(&number);
+        conversation.is_some_and(|conversation| matches!(conversation.bond, Bond::Opening { .. }))
+    }
+
     /// The client leaves the session of this thread: what comes next on it begins afresh.
     pub fn leave(&mut self, thread: &str) {
         self.sessions.remove(thread);

@@ -85,7 +85,7 @@ impl Session {
     /// Messages that belong together, with at most one DISCONNECT, which is last.
     fn take_part(&mut self, context: &Context<'_>, part: Vec<Message>, now: Instant) {
         let session = self.ledger.session(context.thread);
-        let part = self.admit(context, part, session.is_some(), now);
+        let part = self.admit(context, part, session, now);
         let Some(last) = part.last() else { return };
         let leaves = last.kind == Kind::Disconnect;
         let connect = part.iter().find(|message| message.kind == Kind::Connect);
@@ -165,13 +165,13 @@ impl Session {
         &mut self,
         context: &Context<'_>,
         part: Vec<Message>,
-        in_session: bool,
+        session: Option<u64>,
         now: Instant,
     ) -> Vec<Message> {
         let opens = part.iter().any(|message| message.kind == Kind::Connect);
         let requests = part.iter().filter(|message| message.kind == Kind::Request).count();
         let bytes: usize = part.iter().map(|message| message.text.len()).sum();
-        let refusal = self.refusal(context, in_session, opens, requests, bytes);
+        let refusal = self.refusal(context, session, opens, requests, bytes, now);
         self.received(requests);
         let Some(refusal) = refusal else { return part };
         let mut passed = Vec::new();
@@ -183,7 +183,7 @@ impl Session {
                     self.reply(text, now);
                 }
                 // To leave a session is never refused.
-                Kind::Disconnect if in_session => passed.push(message),
+                Kind::Disconnect if session.is_some() => passed.push(message),
                 Kind::Disconnect => {}
             }
         }
@@ -194,15 +194,16 @@ impl Session {
     fn refusal(
         &self,
         context: &Context<'_>,
-        in_session: bool,
+        session: Option<u64>,
         opens: bool,
         requests: usize,
         bytes: usize,
+        now: Instant,
     ) -> Option<Status> {
         if !opens && requests == 0 {
             return None;
         }
-        if !in_session {
+        if session.is_none() {
             match context.service {
                 Service::Named(_) => {}
                 Service::Absent => {
@@ -217,15 +218,16 @@ impl Session {
             }
         }
         let in_flight = self.ledger.pending() + self.ledger.held();
+        let waits = session.is_some_and(|number| self.ledger.is_opening(number));
         if !self.bus_is_up {
             Some(Status::never_executed("the message bus is not there"))
-        } else if self.executes_no_more() {
+        } else if self.executes_no_more(now) {
             Some(Status::never_executed("the gateway is being stopped"))
         } else if requests > 0 && in_flight + requests > self.config.max_requests_in_flight {
             Some(Status::never_executed("too many requests are in flight on this connection"))
-        } else if opens && !in_session && self.ledger.sessions() >= self.config.max_sessions {
+        } else if opens && session.is_none() && self.ledger.sessions() >= self.config.max_sessions {
             Some(Status::never_executed("too many sessions are open on this connection"))
-        } else if self.ledger.held_bytes() + bytes > self.config.max_held_bytes {
+        } else if waits && self.ledger.held_bytes() + bytes > self.config.max_held_bytes {
             Some(Status::never_executed("too much waits for sessions to open"))
         } else {
             None
