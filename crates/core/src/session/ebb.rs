@@ -35,11 +35,11 @@ const BARRIER_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Session {
     pub(super) fn on_drain(&mut self, deadlines: Deadlines, now: Instant) {
+        let is_slack = self.is_slack();
         match &mut self.state {
             State::Open => {
                 // Who is busy now leaves when it falls slack; only the idle are spread.
-                let slot =
-                    if self.ledger.is_empty() && !self.unwritten { deadlines.slot } else { now };
+                let slot = if is_slack { deadlines.slot } else { now };
                 let deadlines = Deadlines { slot, ..deadlines };
                 self.state =
                     State::Draining(Order { deadlines, soft_passed: false, barrier: None });
