@@ -267,7 +267,7 @@ impl Session {
             Input::Violation(cause) => self.on_violation(cause, now),
             Input::Ended(cause) => self.on_ended(cause, now),
             Input::Traffic(traffic) => self.on_traffic(traffic, now),
-            Input::Flushed => self.on_flushed(),
+            Input::Flushed => self.on_flushed(now),
             Input::Overflow => self.abandon(Cause::SlowReader, 1008, "not reading", now),
             Input::Envelope(envelope) => self.on_envelope(&envelope, now),
             Input::Refused(envelope) => self.on_refused(&envelope, now),
@@ -337,6 +337,10 @@ impl Session {
 
     fn on_traffic(&mut self, traffic: Traffic, now: Instant) {
         let before = std::mem::replace(&mut self.traffic, traffic);
+        if before.mid_message {
+            // A frame that takes long passes all that time. If it was a Pong it cancels nothing.
+            self.last_data = now;
+        }
         // The kernel acknowledges a Ping or Close by itself: only answers that move prove life.
         let answers_under_way = self.unwritten || before.unsent > self.control_bytes;
         let delivered = answers_under_way && traffic.delivered() != before.delivered();
@@ -348,8 +352,11 @@ impl Session {
         }
     }
 
-    fn on_flushed(&mut self) {
-        self.unwritten = false;
+    fn on_flushed(&mut self, now: Instant) {
+        if std::mem::take(&mut self.unwritten) {
+            // The reply has passed only now.
+            self.data_passed(now);
+        }
         if self.owed > 0 {
             let answers = std::mem::take(&mut self.owed);
             self.tell(Event::Answered(answers));
