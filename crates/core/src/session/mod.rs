@@ -312,7 +312,8 @@ impl Session {
         match self.state {
             State::Open => {
                 if self.due_idle().is_some_and(|due| due <= now) {
-                    return self.close(Cause::Idle, 1001, "idle", None, now);
+                    let end_by = Some(now + self.config.close_timeout);
+                    return self.close(Cause::Idle, 1001, "idle", end_by, now);
                 }
             }
             State::Draining(_) => {
