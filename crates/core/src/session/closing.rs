@@ -124,13 +124,6 @@ impl Session {
     pub(super) fn give_up_closing(&mut self) {
         let (State::Closing(closing) | State::Ending(closing)) = &self.state else { return };
         let (cause, ending) = (closing.cause, matches!(self.state, State::Ending(_)));
-        let of_answers = self.traffic.unsent.saturating_sub(self.control_bytes);
-        // Unwritten answers are told of by `end`, and a client that has sent its Close has
-        // everything that came before ours.
-        if of_answers > 0 && !ending && self.owed == 0 && cause != Cause::SlowReader {
-            self.tell(Event::LostBytes(of_answers));
-        }
-        self.outputs.push_back(Output::Drop);
         let outcome = match cause {
             Cause::Deadline | Cause::Drained => Outcome::CutOff,
             Cause::Client
@@ -142,6 +135,13 @@ impl Session {
             | Cause::TooBig
             | Cause::Idle => Outcome::ClientGone,
         };
+        let of_answers = self.traffic.unsent.saturating_sub(self.control_bytes);
+        // Unwritten answers are told of by `end`, and a client that has sent its Close has
+        // everything that came before ours.
+        if of_answers > 0 && outcome == Outcome::CutOff && !ending && self.owed == 0 {
+            self.tell(Event::LostBytes(of_answers));
+        }
+        self.outputs.push_back(Output::Drop);
         self.end(cause, outcome);
     }
 
