@@ -298,6 +298,7 @@ impl Drain {
         if self.phase == Phase::Serving {
             self.began = Some(now);
             self.at_start = self.connections.len();
+            self.lost = 0;
             self.outputs.push_back(Output::Announce);
         }
         self.deadlines = (Some(now), Some(now));
