@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
-use slackwater_core::event::{Counters, Event, Outcome};
+use slackwater_core::event::{Cause, Counters, Event, Outcome};
 use slackwater_core::osrf::envelope::{Incoming, Outgoing, Recipient};
 use slackwater_core::osrf::wrapper::Rules;
 use slackwater_core::session::{
@@ -119,6 +119,11 @@ impl Bench {
     pub(crate) fn peer_closes(&mut self) {
         self.peer_closed = true;
         self.feed(Input::PeerClose);
+    }
+
+    pub(crate) fn violates(&mut self) {
+        self.peer_closed = true;
+        self.feed(Input::Violation(Cause::Protocol));
     }
 
     // What the kernel does.

@@ -50,6 +50,29 @@ fn a_client_that_closes_frees_the_workers_of_its_sessions() {
 }
 
 #[test]
+fn a_client_that_breaks_the_protocol_frees_the_workers_of_its_sessions() {
+    let mut bench = busy();
+    bench.violates();
+    assert_eq!(bench.destinations(), [(Recipient::Worker(WORKER.into()), 1)]);
+    assert!(bench.finished);
+    bench.wait(secs(10));
+    assert_eq!((bench.dropped, bench.session.cause()), (true, Some(Cause::Protocol)));
+    assert_eq!((bench.counters.client_gone, bench.counters.lost_replies), (2, 0));
+}
+
+#[test]
+fn a_session_that_opens_after_its_client_has_gone_is_left_at_once() {
+    let mut bench = busy();
+    bench.peer_closes();
+    bench.sent.clear();
+    bench.answer_from("worker:2", 3, &[connected(5)]);
+    assert!(bench.sent[0].body.contains("DISCONNECT"));
+    assert_eq!(bench.sent[0].thread, bus_thread(3));
+    assert_eq!(bench.destinations(), [(Recipient::Worker("worker:2".into()), 1)]);
+    assert_eq!(bench.counters.strays, 1);
+}
+
+#[test]
 fn a_client_that_closes_while_draining_is_no_loss_of_ours() {
     let mut bench = busy();
     bench.drain();

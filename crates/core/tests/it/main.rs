@@ -3,6 +3,7 @@
 mod bench;
 mod closing;
 mod deadline;
+mod drain;
 mod ebb;
 mod failures;
 mod input;
