@@ -131,7 +131,7 @@ fn names(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Request;
+    use http::{HeaderValue, Request};
 
     #[test]
     fn the_example_of_the_rfc_is_accepted() {
@@ -148,20 +148,18 @@ mod tests {
             (Refused::Method, |r| r.method = Method::POST),
             (Refused::HttpVersion, |r| r.version = Version::HTTP_10),
             (Refused::Host, |r| drop(r.headers.remove(HOST))),
-            (Refused::Host, |r| drop(r.headers.append(HOST, value("other")))),
+            (Refused::Host, |r| append(r, HOST, "other")),
             (Refused::Connection, |r| drop(r.headers.remove(CONNECTION))),
-            (Refused::Connection, |r| drop(r.headers.insert(CONNECTION, value("keep-alive")))),
+            (Refused::Connection, |r| insert(r, CONNECTION, "keep-alive")),
             (Refused::Version, |r| drop(r.headers.remove(SEC_WEBSOCKET_VERSION))),
-            (Refused::Version, |r| drop(r.headers.insert(SEC_WEBSOCKET_VERSION, value("8")))),
-            (Refused::Version, |r| drop(r.headers.append(SEC_WEBSOCKET_VERSION, value("13")))),
+            (Refused::Version, |r| insert(r, SEC_WEBSOCKET_VERSION, "8")),
+            (Refused::Version, |r| append(r, SEC_WEBSOCKET_VERSION, "13")),
             (Refused::Key, |r| drop(r.headers.remove(SEC_WEBSOCKET_KEY))),
-            (Refused::Key, |r| drop(r.headers.insert(SEC_WEBSOCKET_KEY, value("c2hvcnQ=")))),
-            (Refused::Key, |r| drop(r.headers.insert(SEC_WEBSOCKET_KEY, value("not base64!")))),
-            (Refused::Key, |r| {
-                drop(r.headers.append(SEC_WEBSOCKET_KEY, value("dGhlIHNhbXBsZSBub25jZQ==")));
-            }),
-            (Refused::Body, |r| drop(r.headers.insert(CONTENT_LENGTH, value("5")))),
-            (Refused::Body, |r| drop(r.headers.insert(TRANSFER_ENCODING, value("chunked")))),
+            (Refused::Key, |r| insert(r, SEC_WEBSOCKET_KEY, "c2hvcnQ=")),
+            (Refused::Key, |r| insert(r, SEC_WEBSOCKET_KEY, "not base64!")),
+            (Refused::Key, |r| append(r, SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==")),
+            (Refused::Body, |r| insert(r, CONTENT_LENGTH, "5")),
+            (Refused::Body, |r| insert(r, TRANSFER_ENCODING, "chunked")),
         ];
         for (expected, change) in cases {
             let request = handshake(change);
@@ -172,9 +170,9 @@ mod tests {
     #[test]
     fn lists_and_case_do_not_matter() {
         let request = handshake(|r| {
-            r.headers.insert(CONNECTION, value("keep-alive, UPGRADE"));
-            r.headers.insert(UPGRADE, value("h2c, WebSocket"));
-            r.headers.insert(CONTENT_LENGTH, value("0"));
+            insert(r, CONNECTION, "keep-alive, UPGRADE");
+            insert(r, UPGRADE, "h2c, WebSocket");
+            insert(r, CONTENT_LENGTH, "0");
         });
         assert!(asks_for_websocket(&request.headers));
         check(&request, &Rules::default()).unwrap();
@@ -192,22 +190,20 @@ mod tests {
     fn a_foreign_page_is_refused_and_a_client_that_is_no_page_passes() {
         let rules = Rules { same_origin: true, ..Rules::default() };
         check(&handshake(|_| {}), &rules).unwrap();
-        let own = handshake(|r| drop(r.headers.insert(ORIGIN, value("https://gateway.test"))));
+        let own = handshake(|r| insert(r, ORIGIN, "https://gateway.test"));
         check(&own, &rules).unwrap();
-        let foreign = handshake(|r| drop(r.headers.insert(ORIGIN, value("https://evil.test"))));
+        let foreign = handshake(|r| insert(r, ORIGIN, "https://evil.test"));
         assert_eq!(check(&foreign, &rules), Err(Refused::Origin));
         let both = handshake(|r| {
-            r.headers.append(ORIGIN, value("https://gateway.test"));
-            r.headers.append(ORIGIN, value("https://evil.test"));
+            append(r, ORIGIN, "https://gateway.test");
+            append(r, ORIGIN, "https://evil.test");
         });
         assert_eq!(check(&both, &rules), Err(Refused::Origin));
     }
 
     #[test]
     fn another_upgrade_is_an_ordinary_request() {
-        assert!(!asks_for_websocket(
-            &handshake(|r| drop(r.headers.insert(UPGRADE, value("h2c")))).headers
-        ));
+        assert!(!asks_for_websocket(&handshake(|r| insert(r, UPGRADE, "h2c")).headers));
     }
 
     fn handshake(change: impl Fn(&mut Parts)) -> Parts {
@@ -222,7 +218,11 @@ mod tests {
         parts
     }
 
-    fn value(text: &'static str) -> http::HeaderValue {
-        http::HeaderValue::from_static(text)
+    fn insert(request: &mut Parts, name: HeaderName, value: &'static str) {
+        request.headers.insert(name, HeaderValue::from_static(value));
+    }
+
+    fn append(request: &mut Parts, name: HeaderName, value: &'static str) {
+        request.headers.append(name, HeaderValue::from_static(value));
     }
 }

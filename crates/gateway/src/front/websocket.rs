@@ -453,3 +453,6 @@ fn frame_length(payload: usize) -> u64 {
 fn kind(error: &Error) -> io::ErrorKind {
     if let Error::Io(error) = error { error.kind() } else { io::ErrorKind::Other }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,368 @@
+use std::pin::pin;
+use std::task::Waker;
+
+use slackwater_lab::raw::{self, End, Frame, RawClient, frame, opcode};
+use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::unconstrained;
+
+use super::*;
+
+const SETTINGS: Settings = Settings { max_message: 1 << 20, binary: Binary::TextIfUtf8 };
+
+/// Everything a client can legally send, and what is told of it.
+fn all_kinds() -> (Vec<u8>, Vec<Event>) {
+    let long = "ä".repeat(100);
+    let bytes = [
+        frame(opcode::TEXT, true, b"one"),
+        frame(opcode::TEXT, false, &long.as_bytes()[..77]),
+        frame(opcode::PING, true, b"ping"),
+        frame(opcode::CONTINUATION, false, b""),
+        frame(opcode::PONG, true, b"pong"),
+        frame(opcode::CONTINUATION, true, &long.as_bytes()[77..]),
+        frame(opcode::BINARY, true, &[0xff, 0]),
+        frame(opcode::TEXT, true, b""),
+        frame(opcode::CLOSE, true, b"\x03\xe9bye"),
+    ];
+    let events = vec![
+        Event::Text("one".to_owned()),
+        Event::Ping,
+        Event::Pong(b"pong".to_vec()),
+        Event::Text(long),
+        Event::Binary(vec![0xff, 0]),
+        Event::Text(String::new()),
+        Event::Close { code: Some(1001), reason: "bye".to_owned() },
+    ];
+    (bytes.concat(), events)
+}
+
+#[tokio::test]
+async fn read_survives_cancellation_at_every_byte() {
+    let (bytes, expected) = all_kinds();
+    let (mut client, mut websocket) = over_duplex(4096);
+    let mut events = Vec::new();
+    for byte in bytes {
+        client.write_all(&[byte]).await.unwrap();
+        // Polled once, and dropped if it is not ready.
+        events.extend(ready_events(&mut websocket));
+    }
+    assert_eq!(events, expected);
+}
+
+#[tokio::test]
+async fn a_rest_loses_no_byte_wherever_the_stream_is_cut() {
+    let large = "x".repeat(SWOLLEN_BYTES + 1);
+    let (rest, rest_events) = all_kinds();
+    let first = frame(opcode::TEXT, true, large.as_bytes());
+    let bytes = [first.clone(), rest].concat();
+    let expected = [vec![Event::Text(large)], rest_events].concat();
+    // In the middle of the large message nothing is decided; around its ends all is.
+    for cut in (0..20).chain(first.len() - 20..bytes.len()) {
+        let (mut client, mut websocket) = over_duplex(1 << 20);
+        client.write_all(&bytes[..cut]).await.unwrap();
+        let mut events = ready_events(&mut websocket);
+        if cut == first.len() {
+            assert_eq!(websocket.rested, 1, "the buffer goes when nothing is behind the message");
+        }
+        client.write_all(&bytes[cut..]).await.unwrap();
+        events.extend(ready_events(&mut websocket));
+        assert_eq!(events, expected, "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_message_leaves_no_buffer_behind() {
+    let (mut client, mut websocket) = over_duplex(1 << 20);
+    for round in 1..=3 {
+        let large = frame(opcode::BINARY, true, &vec![0xff; 100_000]);
+        client.write_all(&large).await.unwrap();
+        assert_eq!(ready_events(&mut websocket).len(), 1);
+        assert_eq!(websocket.rested, round);
+        // Small ones change nothing.
+        client.write_all(&frame(opcode::TEXT, true, b"small")).await.unwrap();
+        assert_eq!(ready_events(&mut websocket), [Event::Text("small".to_owned())]);
+        assert_eq!(websocket.rested, round);
+    }
+}
+
+#[tokio::test]
+async fn a_burst_of_answers_leaves_no_queue_behind() {
+    let (_client, mut websocket) = over_duplex(1 << 20);
+    for _ in 0..=SWOLLEN_FRAMES {
+        assert!(websocket.send("answer".to_owned()));
+    }
+    assert_eq!(ready_events(&mut websocket), [Event::Written]);
+    assert_eq!(websocket.rested, 1);
+}
+
+#[tokio::test]
+async fn what_was_read_and_not_told_is_mid_message() {
+    let (mut client, mut websocket) = over_duplex(4096);
+    assert!(!websocket.mid_message());
+    let two = [frame(opcode::TEXT, true, b"one"), frame(opcode::TEXT, true, b"two")].concat();
+    client.write_all(&two).await.unwrap();
+    assert_eq!(websocket.next().await, Ok(Event::Text("one".to_owned())));
+    assert!(websocket.mid_message());
+    assert_eq!(websocket.next().await, Ok(Event::Text("two".to_owned())));
+    assert!(!websocket.mid_message());
+    client.write_all(&frame(opcode::TEXT, false, b"half")).await.unwrap();
+    assert_eq!(ready_events(&mut websocket), []);
+    assert!(websocket.mid_message());
+    drop(client);
+    assert_eq!(websocket.next().await, Err(Ending::Eof));
+}
+
+#[tokio::test]
+async fn bytes_read_ahead_come_first() {
+    let (bytes, expected) = all_kinds();
+    for cut in 0..=bytes.len() {
+        let (mut client, stream) = duplex(4096);
+        let mut websocket = WebSocket::new(stream, Bytes::copy_from_slice(&bytes[..cut]), SETTINGS);
+        client.write_all(&bytes[cut..]).await.unwrap();
+        assert_eq!(ready_events(&mut websocket), expected, "cut at {cut}");
+        assert_eq!(websocket.bytes_in(), bytes.len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn after_our_close_messages_go_on_coming_until_the_peers() {
+    let (mut client, mut websocket) = over_tcp().await;
+    assert!(websocket.close(1012, "drained"));
+    assert_eq!(websocket.next().await, Ok(Event::Written));
+    assert!(!websocket.send("too late".to_owned()));
+    assert!(!websocket.close(1000, "again"));
+    assert_eq!(client.read_frame().await.unwrap(), close_frame(1012, "drained"));
+    client.send_text("crossed").await.unwrap();
+    client.send_frame(opcode::PING, true, b"").await.unwrap();
+    client.close(1012).await.unwrap();
+    client.send_text("behind the Close").await.unwrap();
+    client.shutdown().await.unwrap();
+    let events = to_the_end(&mut websocket).await;
+    let close = Event::Close { code: Some(1012), reason: String::new() };
+    assert_eq!(events, [Event::Text("crossed".to_owned()), Event::Ping, close]);
+    drop(websocket);
+    assert_eq!(client.end().await.unwrap(), End::Fin, "nothing unread was left to reset for");
+}
+
+#[tokio::test]
+async fn the_peers_close_is_answered_behind_what_was_queued() {
+    let (mut client, mut websocket) = over_tcp().await;
+    client.close(4000).await.unwrap();
+    assert!(websocket.send("answer".to_owned()));
+    assert_eq!(
+        websocket.next().await,
+        Ok(Event::Written),
+        "the answer was queued before the Close was read",
+    );
+    let close = Event::Close { code: Some(4000), reason: String::new() };
+    assert_eq!(websocket.next().await, Ok(close));
+    assert!(!websocket.send("too late".to_owned()));
+    websocket.finish();
+    let server = tokio::spawn(async move { to_the_end(&mut websocket).await });
+    assert_eq!(client.read_frame().await.unwrap().payload, b"answer");
+    assert_eq!(client.read_frame().await.unwrap(), close_frame(4000, ""));
+    let fin = client.read_frame().await.unwrap_err();
+    assert_eq!(fin.kind(), io::ErrorKind::UnexpectedEof);
+    drop(client);
+    assert_eq!(server.await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn every_violation_is_answered_with_its_code() {
+    let unmasked = vec![0x81, 1, b'x'];
+    let fragments = |count| {
+        let mut bytes = frame(opcode::TEXT, false, &[b'x'; 500]);
+        for _ in 0..count {
+            bytes.extend(frame(opcode::CONTINUATION, false, &[b'x'; 500]));
+        }
+        bytes
+    };
+    for (what, bytes, code) in [
+        ("unmasked", unmasked, 1002),
+        ("reserved bit", frame(0x41, true, b""), 1002),
+        ("reserved opcode", frame(0x3, true, b""), 1002),
+        ("fragmented ping", frame(opcode::PING, false, b""), 1002),
+        ("long ping", frame(opcode::PING, true, &[0; 126]), 1002),
+        ("nothing to continue", frame(opcode::CONTINUATION, true, b""), 1002),
+        ("a message inside another", frame(opcode::TEXT, false, b"").repeat(2), 1002),
+        ("a Close code that must not be sent", frame(opcode::CLOSE, true, &[3, 237]), 1002),
+        ("half a Close code", frame(opcode::CLOSE, true, &[3]), 1002),
+        ("not UTF-8", frame(opcode::TEXT, true, &[0xff]), 1007),
+        ("not UTF-8 in a Close", frame(opcode::CLOSE, true, &[3, 232, 0xff]), 1007),
+        ("too large", frame(opcode::TEXT, true, &[b'x'; 1025]), 1009),
+        ("too large in fragments", fragments(2), 1009),
+    ] {
+        let (mut client, mut websocket) =
+            over_tcp_with(Settings { max_message: 1024, ..SETTINGS }).await;
+        client.send_bytes(&bytes).await.unwrap();
+        let event = websocket.next().await.unwrap();
+        assert!(
+            matches!(event, Event::Violation { code: told, .. } if told == code),
+            "{what}: {event:?}"
+        );
+        client.send_text("nobody reads this").await.unwrap();
+        websocket.finish();
+        let server = tokio::spawn(async move { to_the_end(&mut websocket).await });
+        let Frame { opcode, payload, .. } = client.read_frame().await.unwrap();
+        assert_eq!((opcode, &payload[..2]), (opcode::CLOSE, &u16::to_be_bytes(code)[..]), "{what}");
+        assert_eq!(client.end().await.unwrap(), End::Fin, "{what}");
+        drop(client);
+        let told = server.await.unwrap();
+        assert!(told.iter().all(|event| *event == Event::Written), "{what}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_largest_message_is_taken() {
+    let (mut client, mut websocket) =
+        over_tcp_with(Settings { max_message: 1024, ..SETTINGS }).await;
+    client.send_frame(opcode::TEXT, false, &[b'x'; 500]).await.unwrap();
+    client.send_frame(opcode::CONTINUATION, true, &[b'x'; 524]).await.unwrap();
+    client.send_text(&"y".repeat(1024)).await.unwrap();
+    assert_eq!(websocket.next().await, Ok(Event::Text("x".repeat(1024))));
+    assert_eq!(websocket.next().await, Ok(Event::Text("y".repeat(1024))));
+}
+
+#[tokio::test]
+async fn unwritten_counts_every_byte_to_the_last() {
+    let (mut client, mut websocket) = over_duplex(64);
+    let mut expected = 0;
+    for length in [0, 125, 126, 65_535, 65_536] {
+        assert!(websocket.send("x".repeat(length)));
+        expected += frame(opcode::TEXT, true, &vec![0; length]).len() as u64 - 4;
+        assert_eq!(websocket.unwritten(), expected);
+    }
+    client.write_all(&frame(opcode::PING, true, b"12345")).await.unwrap();
+    assert_eq!(ready_events(&mut websocket), [Event::Ping]);
+    expected += 7;
+    let mut read = 0;
+    while read < expected {
+        assert_eq!(websocket.unwritten(), expected - websocket.bytes_out());
+        assert!(websocket.unwritten() > 0 || read + 64 >= expected);
+        read += tokio::io::AsyncReadExt::read(&mut client, &mut [0; 64]).await.unwrap() as u64;
+        let events = ready_events(&mut websocket);
+        assert_eq!(
+            events.is_empty(),
+            websocket.unwritten() > 0,
+            "Written is told once, at the end"
+        );
+        if websocket.unwritten() == 0 {
+            break;
+        }
+    }
+    assert_eq!(websocket.bytes_out(), expected);
+}
+
+#[tokio::test]
+async fn a_peer_that_pings_and_does_not_read_is_not_read_from() {
+    let (mut client, mut websocket) = over_duplex(1024);
+    let pings = frame(opcode::PING, true, &[0; 125]).repeat(10_000);
+    let flood = tokio::spawn(async move { client.write_all(&pings).await });
+    for _ in 0..10_000 {
+        ready_events(&mut websocket);
+        tokio::task::yield_now().await;
+    }
+    assert!(!flood.is_finished());
+    assert_eq!(websocket.pongs_queued, MAX_PONGS_QUEUED);
+    flood.abort();
+}
+
+#[tokio::test]
+async fn binary_is_text_if_it_can_be_unless_it_is_to_be_kept() {
+    for (binary, expected) in [
+        (Binary::TextIfUtf8, Event::Text("{}".to_owned())),
+        (Binary::Kept, Event::Binary(b"{}".to_vec())),
+    ] {
+        let (mut client, mut websocket) = over_tcp_with(Settings { binary, ..SETTINGS }).await;
+        client.send_frame(opcode::BINARY, true, b"{}").await.unwrap();
+        assert_eq!(websocket.next().await, Ok(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_close_that_cannot_be_sent_as_it_is_is_sent_as_it_can_be() {
+    let long = "ü".repeat(80);
+    for (code, reason, sent) in [
+        (1012, "drained", close_frame(1012, "drained")),
+        (1005, "", close_frame(1011, "")),
+        (999, "", close_frame(1011, "")),
+        (1016, "", close_frame(1011, "")),
+        (4999, long.as_str(), close_frame(4999, &"ü".repeat(61))),
+    ] {
+        let (mut client, mut websocket) = over_tcp().await;
+        assert!(websocket.close(code, reason));
+        websocket.flush().await.unwrap();
+        assert_eq!(client.read_frame().await.unwrap(), sent);
+        assert_eq!(can_be_sent(code), sent.payload.starts_with(&code.to_be_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn finish_waits_for_what_is_queued() {
+    let (mut client, mut websocket) = over_tcp().await;
+    let large = "x".repeat(8 << 20);
+    assert!(websocket.send(large.clone()));
+    websocket.finish();
+    assert_eq!(ready_events(&mut websocket), [], "more than the kernel takes at once");
+    let server = tokio::spawn(async move { to_the_end(&mut websocket).await });
+    assert_eq!(client.read_message().await.unwrap(), raw::Message::Text(large));
+    assert_eq!(client.end().await.unwrap(), End::Fin);
+    drop(client);
+    assert_eq!(server.await.unwrap(), [Event::Written]);
+}
+
+#[tokio::test]
+async fn a_reset_is_not_an_end_of_stream() {
+    let (client, mut websocket) = over_tcp().await;
+    client.socket().set_zero_linger().unwrap();
+    drop(client);
+    let lost = Err(Ending::Lost(io::ErrorKind::ConnectionReset));
+    assert_eq!(websocket.next().await, lost);
+    assert_eq!(websocket.next().await, lost, "so it stays");
+}
+
+fn over_duplex(buffer: usize) -> (DuplexStream, WebSocket<DuplexStream>) {
+    let (client, server) = duplex(buffer);
+    (client, WebSocket::new(server, Bytes::new(), SETTINGS))
+}
+
+async fn over_tcp() -> (RawClient, WebSocket<TcpStream>) {
+    over_tcp_with(SETTINGS).await
+}
+
+async fn over_tcp_with(settings: Settings) -> (RawClient, WebSocket<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    let client = RawClient::without_handshake(client).unwrap();
+    (client, WebSocket::new(server, Bytes::new(), settings))
+}
+
+/// What `next` tells without waiting; every wait is dropped.
+fn ready_events<S: AsyncRead + AsyncWrite + Unpin>(websocket: &mut WebSocket<S>) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut context = Context::from_waker(Waker::noop());
+    // Unconstrained: tokio's budget would make a stream that is ready pretend that it is not.
+    while let Poll::Ready(Ok(event)) = pin!(unconstrained(websocket.next())).poll(&mut context) {
+        events.push(event);
+    }
+    events
+}
+
+async fn to_the_end<S: AsyncRead + AsyncWrite + Unpin>(websocket: &mut WebSocket<S>) -> Vec<Event> {
+    let mut events = Vec::new();
+    loop {
+        match websocket.next().await {
+            Ok(event) => events.push(event),
+            Err(ending) => {
+                assert_eq!(ending, Ending::Eof);
+                return events;
+            }
+        }
+    }
+}
+
+fn close_frame(code: u16, reason: &str) -> Frame {
+    let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
+    Frame { opcode: opcode::CLOSE, fin: true, payload }
+}

@@ -1,0 +1,73 @@
+//! The front as clients see it: raw bytes over real sockets.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use slackwater::front::listener::Refusal;
+use slackwater::front::websocket::{Binary, Event, Settings as WebSocketSettings};
+use slackwater::front::{Client, Front, Handler, ListenAddress, Listener, Settings, handshake};
+
+mod descriptors;
+mod gate;
+mod http;
+mod unix;
+
+/// Tells each client its address, and then echoes.
+struct Greeter {
+    places: AtomicUsize,
+}
+
+impl Greeter {
+    fn new(places: usize) -> Arc<Self> {
+        Arc::new(Self { places: places.into() })
+    }
+}
+
+impl Handler for Greeter {
+    type Permit = ();
+
+    fn admit(&self) -> Option<()> {
+        let take = |places: usize| places.checked_sub(1);
+        self.places.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).ok().map(drop)
+    }
+
+    fn connected(self: Arc<Self>, client: Client<()>) -> impl Future<Output = ()> + Send + 'static {
+        let Client { mut websocket, address, .. } = client;
+        async move {
+            websocket.send(address.to_string());
+            loop {
+                match websocket.next().await {
+                    Ok(Event::Text(text)) => drop(websocket.send(text)),
+                    Ok(Event::Close { .. } | Event::Violation { .. }) => websocket.finish(),
+                    Ok(Event::Binary(_) | Event::Ping | Event::Pong(_) | Event::Written) => {}
+                    Err(_) => return,
+                }
+            }
+        }
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        rules: handshake::Rules::default(),
+        trusted_proxies: Vec::new(),
+        handshake_timeout: Duration::from_secs(10),
+        websocket: WebSocketSettings { max_message: 1 << 20, binary: Binary::TextIfUtf8 },
+    }
+}
+
+/// A front on a port of the kernel's choice.
+fn start(settings: Settings) -> (Front, SocketAddr) {
+    start_with(settings, Refusal::Shut, usize::MAX)
+}
+
+fn start_with(settings: Settings, refusal: Refusal, places: usize) -> (Front, SocketAddr) {
+    let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
+    let listener = Listener::bind(any, refusal).unwrap();
+    let front = Front::start(vec![listener], settings, Greeter::new(places));
+    let ListenAddress::Tcp(address) = front.addresses()[0].clone() else { unreachable!() };
+    (front, address)
+}
