@@ -29,7 +29,7 @@ pub(crate) struct Client {
     session: Session,
     since: Instant,
     traffic: Traffic,
-    drop_now: bool,
+    reset: bool,
 }
 
 impl Client {
@@ -43,7 +43,7 @@ impl Client {
         let session =
             Session::new(Arc::clone(gateway.sessions()), place.id(), place.xid_seed(), since);
         let traffic = Traffic::default();
-        Self { gateway, websocket, address, place, session, since, traffic, drop_now: false }
+        Self { gateway, websocket, address, place, session, since, traffic, reset: false }
     }
 
     /// Runs until the connection has ended.
@@ -177,7 +177,7 @@ impl Client {
                     self.websocket.close(code, reason);
                 }
                 Output::Finish => self.websocket.finish(),
-                Output::Drop => self.drop_now = true,
+                Output::Reset => self.reset = true,
                 Output::Event(event) => events.push(event),
             }
         }
@@ -205,7 +205,7 @@ impl Client {
             "disconnected"
         );
         self.place.cause = Some(cause);
-        if self.drop_now {
+        if self.reset {
             self.websocket.abort();
         }
     }

@@ -152,6 +152,7 @@ fn start_bus(transport: &Transport) -> Bus {
         Transport::Embedded(bus) => embedded::start(embedded::Options {
             keepalive: bus.keepalive,
             max_requests: bus.max_requests,
+            max_running: bus.max_workers,
             ..embedded::Options::default()
         }),
     }

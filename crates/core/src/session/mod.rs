@@ -138,8 +138,9 @@ pub enum Output {
     },
     /// Close our end of TCP once all is written; read on.
     Finish,
-    /// Drop the connection now, with whatever is unwritten. Nothing follows but events.
-    Drop,
+    /// Reset the connection: what is unsent is thrown away. Without it, the kernel may still
+    /// deliver what it has once the session is closed.
+    Reset,
     /// Tell of this.
     Event(Event),
 }

@@ -24,7 +24,7 @@ pub enum Transport {
     Embedded(EmbeddedBus),
 }
 
-/// `embedded:?keepalive=5s&max_requests=1000`
+/// `embedded:?keepalive=5s&max_requests=1000&max_workers=10000`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbeddedBus {
     /// How long an idle session lives before its worker ends it with a 408; 5 s unless set.
@@ -32,6 +32,9 @@ pub struct EmbeddedBus {
     /// How many requests a session may make before its worker ends it with a 307; 1,000 unless
     /// set, at least 1.
     pub max_requests: u32,
+    /// How many workers a service has, each with one request or one session; past it, a 503.
+    /// 10,000 unless set, at least 1.
+    pub max_workers: usize,
 }
 
 /// A bus URL as it was typed. Flags and the environment keep it unread until
@@ -49,7 +52,7 @@ impl BusUrl {
 
 impl Default for EmbeddedBus {
     fn default() -> Self {
-        Self { keepalive: Duration::from_secs(5), max_requests: 1_000 }
+        Self { keepalive: Duration::from_secs(5), max_requests: 1_000, max_workers: 10_000 }
     }
 }
 
@@ -134,9 +137,16 @@ fn embedded(rest: &str) -> Result<EmbeddedBus, Unfit> {
                     .filter(|requests| *requests > 0)
                     .ok_or_else(|| Unfit::expected("max_requests of at least 1"))?;
             }
+            ("max_workers", value) => {
+                bus.max_workers = value
+                    .parse()
+                    .ok()
+                    .filter(|workers| *workers > 0)
+                    .ok_or_else(|| Unfit::expected("max_workers of at least 1"))?;
+            }
             _ => {
                 return Err(Unfit::expected(
-                    "keepalive=DURATION or max_requests=NUMBER behind the ?",
+                    "keepalive=DURATION, max_requests=NUMBER or max_workers=NUMBER behind the ?",
                 ));
             }
         }
@@ -166,15 +176,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_bus_has_two_options() {
+    fn the_embedded_bus_has_three_options() {
         let read = |text: &str| text.parse::<BusUrl>().map(|url| url.transport().clone());
-        let bus = |seconds, max_requests| {
+        let bus = |seconds, max_requests, max_workers| {
             let keepalive = Duration::from_secs(seconds);
-            Ok(Transport::Embedded(EmbeddedBus { keepalive, max_requests }))
+            Ok(Transport::Embedded(EmbeddedBus { keepalive, max_requests, max_workers }))
         };
-        assert_eq!(read("embedded:"), bus(5, 1_000));
-        assert_eq!(read("embedded:?keepalive=2s"), bus(2, 1_000));
-        assert_eq!(read("embedded:?max_requests=3&keepalive=1m"), bus(60, 3));
+        assert_eq!(read("embedded:"), bus(5, 1_000, 10_000));
+        assert_eq!(read("embedded:?keepalive=2s"), bus(2, 1_000, 10_000));
+        assert_eq!(read("embedded:?max_requests=3&keepalive=1m"), bus(60, 3, 10_000));
+        assert_eq!(read("embedded:?max_workers=1"), bus(5, 1_000, 1));
     }
 
     #[test]
@@ -186,7 +197,11 @@ mod tests {
             ("embedded://x", "expected embedded:, or embedded:?keepalive=5s&max_requests=1000"),
             ("embedded:?keepalive=0", "expected a keepalive of at least 1ms"),
             ("embedded:?max_requests=0", "expected max_requests of at least 1"),
-            ("embedded:?max=1", "expected keepalive=DURATION or max_requests=NUMBER behind the ?"),
+            ("embedded:?max_workers=0", "expected max_workers of at least 1"),
+            (
+                "embedded:?max=1",
+                "expected keepalive=DURATION, max_requests=NUMBER or max_workers=NUMBER behind the ?",
+            ),
             (
                 "redis://host",
                 "redis is not supported yet: expected embedded: (given: redis://host)",

@@ -1,0 +1,169 @@
+//! The rows of the table of losses: what loses an answer on today's gateways, and must not here.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use slackwater_lab::opensrf;
+use slackwater_lab::raw::{End, Message, RawClient};
+use tokio::net::TcpSocket;
+
+use crate::client::{Client, DEMO, Keeper};
+use crate::{drain, gateway};
+
+/// How long a connection that must stay open is watched.
+const WATCH: Duration = Duration::from_millis(600);
+
+#[tokio::test]
+async fn two_requests_on_one_thread_are_both_answered_and_then_it_closes() {
+    let mut gateway = gateway(&[]).await.unwrap();
+    let mut keeper = Keeper::of(&gateway).await.unwrap();
+    let mut client = Client::of(&gateway).await.unwrap();
+    client.call("t", 1, "echo", json!(["fast"])).await.unwrap();
+    client.call("t", 2, "hold", json!(["slow"])).await.unwrap();
+    assert_eq!(client.outcome("t", 1).await.unwrap(), (205, vec![json!("fast")]));
+    drain(&mut gateway).await.unwrap();
+    assert!(client.is_left_alone(WATCH).await);
+    keeper.release("slow").await;
+    assert_eq!(client.outcome("t", 2).await.unwrap(), (205, vec![json!("let go")]));
+    client.assert_drained().await;
+    keeper.leave().await;
+    gateway.until("drained", |status| status["phase"] == "drained").await.unwrap();
+}
+
+#[tokio::test]
+async fn two_pipelined_requests_in_a_session_are_both_answered() {
+    let mut gateway = gateway(&[]).await.unwrap();
+    let mut keeper = Keeper::of(&gateway).await.unwrap();
+    let mut client = Client::of(&gateway).await.unwrap();
+    client.connect("t").await.unwrap();
+    client.call("t", 1, "hold", json!(["first"])).await.unwrap();
+    client.call("t", 2, "hold", json!(["second"])).await.unwrap();
+    drain(&mut gateway).await.unwrap();
+    keeper.release("first").await;
+    assert_eq!(client.outcome("t", 1).await.unwrap(), (205, vec![json!("let go")]));
+    assert!(client.is_left_alone(WATCH).await);
+    keeper.release("second").await;
+    assert_eq!(client.outcome("t", 2).await.unwrap(), (205, vec![json!("let go")]));
+    assert!(client.is_left_alone(WATCH).await, "its session is still open");
+    client.send(&opensrf::disconnect("t")).await.unwrap();
+    client.assert_drained().await;
+    keeper.leave().await;
+}
+
+#[tokio::test]
+async fn an_idle_open_session_stays_until_its_disconnect() {
+    let mut gateway = gateway(&[]).await.unwrap();
+    let mut client = Client::of(&gateway).await.unwrap();
+    client.connect("t").await.unwrap();
+    drain(&mut gateway).await.unwrap();
+    assert!(client.is_left_alone(WATCH).await);
+    // Between the calls of a transaction nothing is in flight, and the next one still works.
+    client.call("t", 1, "echo", json!(["still here"])).await.unwrap();
+    assert_eq!(client.outcome("t", 1).await.unwrap(), (205, vec![json!("still here")]));
+    assert!(client.is_left_alone(WATCH).await);
+    client.send(&opensrf::disconnect("t")).await.unwrap();
+    client.assert_drained().await;
+}
+
+#[tokio::test]
+async fn an_idle_open_session_stays_until_its_408() {
+    let mut gateway = gateway(&["--bus", "embedded:?keepalive=1s"]).await.unwrap();
+    let mut client = Client::of(&gateway).await.unwrap();
+    client.connect("t").await.unwrap();
+    drain(&mut gateway).await.unwrap();
+    let answer = client.answer().await.unwrap();
+    assert_eq!((answer.code, answer.thread.as_str()), (408, "t"));
+    client.assert_drained().await;
+}
+
+#[tokio::test]
+async fn connect_and_disconnect_without_a_request_hold_nothing() {
+    let mut gateway = gateway(&[]).await.unwrap();
+    let mut client = Client::of(&gateway).await.unwrap();
+    client.connect("t").await.unwrap();
+    client.send(&opensrf::disconnect("t")).await.unwrap();
+    // An answer to what was sent later: the DISCONNECT has been dealt with.
+    client.call("u", 1, "echo", json!([1])).await.unwrap();
+    client.outcome("u", 1).await.unwrap();
+    let slack = Instant::now();
+    drain(&mut gateway).await.unwrap();
+    client.assert_drained().await;
+    let took = slack.elapsed();
+    assert!(took < Duration::from_millis(500), "closed {took:?} after its slack water");
+}
+
+#[tokio::test]
+async fn one_slow_request_is_answered() {
+    let mut gateway = gateway(&[]).await.unwrap();
+    let mut client = Client::of(&gateway).await.unwrap();
+    client.call("t", 7, "wait", json!([1.5, "at last"])).await.unwrap();
+    drain(&mut gateway).await.unwrap();
+    assert_eq!(client.outcome("t", 7).await.unwrap(), (205, vec![json!("at last")]));
+    client.assert_drained().await;
+}
+
+#[tokio::test]
+async fn a_request_after_an_earlier_404_does_not_hold_the_drain() {
+    let mut gateway = gateway(&[]).await.unwrap();
+    let mut client = Client::of(&gateway).await.unwrap();
+    client.send(&opensrf::request("no.such.service", "t", 7, "m", &json!([]))).await.unwrap();
+    assert_eq!(client.outcome("t", 7).await.unwrap(), (404, vec![]));
+    client.send(&opensrf::request(DEMO, "t", 8, "no.such.method", &json!([]))).await.unwrap();
+    assert_eq!(client.outcome("t", 8).await.unwrap(), (404, vec![]));
+    client.call("t", 9, "echo", json!([9])).await.unwrap();
+    assert_eq!(client.outcome("t", 9).await.unwrap(), (205, vec![json!(9)]));
+    let slack = Instant::now();
+    drain(&mut gateway).await.unwrap();
+    client.assert_drained().await;
+    assert!(slack.elapsed() < Duration::from_secs(5));
+}
+
+/// The reader takes longer than `close_timeout` for what lies in the kernel when the Close goes
+/// out, and it goes on sending all the while.
+#[tokio::test]
+async fn a_slow_reader_that_goes_on_sending_gets_every_byte_and_then_the_close() {
+    const SIZE: usize = 3_000_000;
+    let mut gateway = gateway(&["--close-timeout", "1s"]).await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let stream = socket.connect(gateway.address()).await.unwrap();
+    let mut client = RawClient::over(stream, "/").await.unwrap();
+    let bytes = opensrf::request(DEMO, "t", 1, "slackwater.demo.bytes", &json!([SIZE]));
+    client.send_text(&bytes).await.unwrap();
+    gateway.until("the answer is there", |status| status["executed"] == 1).await.unwrap();
+    drain(&mut gateway).await.unwrap();
+
+    let began = Instant::now();
+    let (mut got, mut crossed) = (0, 0);
+    let end = loop {
+        match client.read_message().await.unwrap() {
+            Message::Text(text) => {
+                for answer in opensrf::answers(&text) {
+                    got += answer.content.as_str().map_or(0, str::len);
+                }
+                // About a frame of 50 kB each 50 ms: three seconds for the whole.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if gateway.status().await.unwrap()["answered"] == 1 {
+                    let junk = opensrf::request(DEMO, "t", 2, "x.y", &json!([]));
+                    client.send_text(&junk).await.unwrap();
+                    crossed += 1;
+                }
+            }
+            Message::Close { code, reason } => break (code, reason),
+            Message::Binary(_) => panic!("binary"),
+        }
+    };
+    // Chunks are slices of the JSON text: the string and its two quotes.
+    assert_eq!(got, SIZE + 2);
+    assert_eq!(end, (Some(1012), "drained".to_owned()));
+    assert!(began.elapsed() > Duration::from_secs(2), "read slower than the close timeout");
+    client.close(1012).await.unwrap();
+    assert_eq!(client.end().await.unwrap(), End::Fin);
+    client.shutdown().await.unwrap();
+    assert!(crossed > 0);
+    let status = gateway.until("drained", |status| status["phase"] == "drained").await.unwrap();
+    assert_eq!(status["lost_replies"], 0, "{status}");
+    let settled = status["executed"].as_u64().unwrap() + status["rejected"].as_u64().unwrap();
+    let received = status["received"].as_u64().unwrap();
+    assert_eq!(received, settled + status["crossed_requests"].as_u64().unwrap(), "{status}");
+}
