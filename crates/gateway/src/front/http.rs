@@ -108,7 +108,7 @@ async fn exchange<H: Handler>(
     });
     let mut http = http1::Builder::new();
     // The time of the whole exchange is bounded below.
-    http.keep_alive(false).header_read_timeout(None);
+    http.header_read_timeout(None);
     http.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
 
@@ -141,7 +141,7 @@ async fn exchange<H: Handler>(
     match (decision.into_inner(), interruption) {
         (Some(Decision::Upgrade { request, permit }), None) => {
             let address = peer.behind_proxies(&request.headers, &shared.settings.trusted_proxies);
-            let websocket = WebSocket::new(stream, read_buf, shared.settings.websocket);
+            let websocket = WebSocket::new(stream, &read_buf, shared.settings.websocket);
             let client = Client { websocket, address, request, permit };
             tokio::spawn(Arc::clone(&shared.handler).connected(client));
             Left::Nothing
@@ -162,7 +162,14 @@ fn answer<H: Handler>(
     decision: &OnceLock<Decision<H::Permit>>,
 ) -> Answer {
     let (request, _no_body_is_read) = request.into_parts();
-    let (decided, answer) = decide(request, shared);
+    let (decided, mut answer) = decide(request, shared);
+    match decided {
+        // Not by hyper's `keep_alive(false)`: that writes `close` into the 101 as well.
+        Decision::Answered => {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Decision::Upgrade { .. } => {}
+    }
     // One request a connection: the first decision is the only one.
     decision.set(decided).ok();
     answer

@@ -4,6 +4,7 @@
 //! read ahead too, so that "how far is the client" has one answer.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -17,7 +18,8 @@ use super::boundary::Boundary;
 pub(super) struct Metered<S> {
     /// `None` once detached: reads as ended, takes nothing.
     io: Option<S>,
-    ahead: Bytes,
+    /// Read and not yet handed on.
+    pub(super) ahead: Bytes,
     pub(super) boundary: Boundary,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -27,10 +29,11 @@ pub(super) struct Metered<S> {
 
 impl<S> Metered<S> {
     /// `ahead` are bytes of the client's that were read before the WebSocket began.
-    pub(super) fn new(io: S, ahead: Bytes) -> Self {
+    pub(super) fn new(io: S, ahead: &[u8]) -> Self {
         Self {
             io: Some(io),
-            ahead,
+            // Copied: it may be a small part of a large buffer, or nothing of one.
+            ahead: Bytes::copy_from_slice(ahead),
             boundary: Boundary::default(),
             bytes_in: 0,
             bytes_out: 0,
@@ -56,6 +59,22 @@ impl<S> Metered<S> {
 
     pub(super) fn into_inner(mut self) -> Option<S> {
         self.io.take()
+    }
+}
+
+impl<S: AsyncRead + Unpin> Metered<S> {
+    /// Waits until there is something to read, or the end. What it reads to find out is kept for
+    /// the next read, and counted then.
+    pub(super) fn poll_wake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty()
+            && let Some(io) = &mut self.io
+        {
+            let mut space = [MaybeUninit::uninit(); 2048];
+            let mut buffer = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(io).poll_read(context, &mut buffer))?;
+            self.ahead = Bytes::copy_from_slice(buffer.filled());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

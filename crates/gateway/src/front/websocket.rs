@@ -82,7 +82,12 @@ pub enum Ending {
 /// The server's side of one WebSocket.
 #[derive(Debug)]
 pub struct WebSocket<S = Stream> {
-    frames: WebSocketStream<Metered<S>>,
+    /// Detached while there is a codec.
+    stream: Metered<S>,
+    /// The WebSocket crate's codec keeps the buffers that it once needed, and 8 KiB in any case.
+    /// So there is one only while something is half read or half written, or a Close was seen: an
+    /// idle client has no buffer.
+    codec: Option<Box<WebSocketStream<Metered<S>>>>,
     settings: Settings,
     reading: Reading,
     /// Messages that `next` has told of, to compare with those that have arrived.
@@ -93,15 +98,9 @@ pub struct WebSocket<S = Stream> {
     owes_written: bool,
     /// Bytes queued, ever. Only compared with the bytes written while `dirty`.
     queued: u64,
-    /// Frames queued since the last complete flush.
-    frames_queued: usize,
     pongs_queued: usize,
     close_sent: bool,
     finish: Finish,
-    /// A buffer has grown; it is let go of at the next moment at which it is empty.
-    swollen: bool,
-    #[cfg(test)]
-    rested: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,11 +117,6 @@ enum Finish {
     Done,
 }
 
-/// A message of this size, or this many frames queued at once, has made a buffer grow that the
-/// WebSocket crate would keep for the life of the connection.
-const SWOLLEN_BYTES: usize = 8 * 1024;
-const SWOLLEN_FRAMES: usize = 32;
-
 /// A peer that pings and does not read its pongs is not read from any further.
 const MAX_PONGS_QUEUED: usize = 64;
 
@@ -133,22 +127,19 @@ const MAX_REASON: usize = MAX_CONTROL - 2;
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Takes over a stream on which the handshake is done. `read_ahead` is what was read of the
     /// client's frames already.
-    pub fn new(stream: S, read_ahead: Bytes, settings: Settings) -> Self {
+    pub fn new(stream: S, read_ahead: &[u8], settings: Settings) -> Self {
         Self {
-            frames: serve(Metered::new(stream, read_ahead), settings.max_message),
+            stream: Metered::new(stream, read_ahead),
+            codec: None,
             settings,
             reading: Reading::Messages,
             told: 0,
             dirty: false,
             owes_written: false,
             queued: 0,
-            frames_queued: 0,
             pongs_queued: 0,
             close_sent: false,
             finish: Finish::NotAsked,
-            swollen: false,
-            #[cfg(test)]
-            rested: 0,
         }
     }
 
@@ -220,13 +211,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Bytes read from the peer since the handshake.
     #[must_use]
     pub fn bytes_in(&self) -> u64 {
-        self.frames.get_ref().bytes_in
+        self.stream().bytes_in
     }
 
     /// Bytes written to the kernel since the handshake.
     #[must_use]
     pub fn bytes_out(&self) -> u64 {
-        self.frames.get_ref().bytes_out
+        self.stream().bytes_out
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Ending>> {
@@ -243,14 +234,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Poll::Pending if self.pongs_queued >= MAX_PONGS_QUEUED => return Poll::Pending,
             Poll::Pending => {}
         }
-        self.rest();
         if self.reading == Reading::Discarding {
             return self.poll_discard(context).map(Err);
         }
-        match ready!(Pin::new(&mut self.frames).poll_next(context)) {
-            Some(Ok(message)) => Poll::Ready(Ok(self.receive(message))),
-            Some(Err(error)) => Poll::Ready(self.fail(&error)),
-            None => Poll::Ready(Err(self.end(Ending::Eof))),
+        if self.codec.is_none()
+            && let Err(error) = ready!(self.stream.poll_wake(context))
+        {
+            return Poll::Ready(Err(self.end(Ending::Lost(error.kind()))));
+        }
+        match Pin::new(self.codec()).poll_next(context) {
+            Poll::Ready(Some(Ok(message))) => Poll::Ready(Ok(self.receive(message))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(self.fail(&error)),
+            Poll::Ready(None) => Poll::Ready(Err(self.end(Ending::Eof))),
+            Poll::Pending => {
+                self.rest();
+                Poll::Pending
+            }
         }
     }
 
@@ -259,16 +258,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             return Poll::Ready(Err(ending));
         }
         if self.dirty {
-            if let Err(error) = ready!(Pin::new(&mut self.frames).poll_flush(context)) {
+            if let Err(error) = ready!(Pin::new(self.codec()).poll_flush(context)) {
                 return Poll::Ready(Err(self.end(Ending::Lost(kind(&error)))));
             }
             self.dirty = false;
             self.queued = self.bytes_out();
-            self.frames_queued = 0;
             self.pongs_queued = 0;
         }
         if self.finish == Finish::WhenFlushed {
-            let stream = Pin::new(self.frames.get_mut());
+            let stream = Pin::new(self.stream_mut());
             if let Err(error) = ready!(stream.poll_shutdown(context)) {
                 return Poll::Ready(Err(self.end(Ending::Lost(error.kind()))));
             }
@@ -282,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         loop {
             let mut space = [MaybeUninit::uninit(); 4096];
             let mut buffer = ReadBuf::uninit(&mut space);
-            let stream = Pin::new(self.frames.get_mut());
+            let stream = Pin::new(self.stream_mut());
             let ending = match ready!(stream.poll_read(context, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => continue,
                 Ok(()) => Ending::Eof,
@@ -317,8 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         let as_text = message.is_text() || self.settings.binary == Binary::TextIfUtf8;
         let payload = Bytes::from(message.into_payload());
-        self.swollen |= length > SWOLLEN_BYTES;
-        // Before the payload is converted: it is then the buffer's only owner, and not copied.
+        // Before the payload is converted: it is then its buffer's only owner, and not copied.
         self.rest();
         let payload = Vec::from(payload);
         if as_text {
@@ -336,7 +333,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             CloseCode::INVALID_FRAME_PAYLOAD_DATA
         } else if let Error::Protocol(_) = error {
             CloseCode::PROTOCOL_ERROR
-        } else if self.frames.get_ref().at_end {
+        } else if self.stream().at_end {
             // The stream ended inside a frame.
             return Err(self.end(Ending::Eof));
         } else {
@@ -358,7 +355,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     fn queue(&mut self, message: Message) -> bool {
         let length = message.as_payload().len();
-        let queued = Pin::new(&mut self.frames).start_send(message).is_ok();
+        let queued = Pin::new(self.codec()).start_send(message).is_ok();
         if queued {
             self.count_queued(length);
             self.owes_written = true;
@@ -369,29 +366,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn count_queued(&mut self, payload: usize) {
         self.dirty = true;
         self.queued += frame_length(payload);
-        self.frames_queued += 1;
-        self.swollen |= self.frames_queued > SWOLLEN_FRAMES;
     }
 
-    /// All bytes that were read have been told as messages: the crate's read buffer is empty.
+    /// All bytes that were read have been told as messages: the codec's read buffer is empty.
     fn all_told(&self) -> bool {
-        let boundary = &self.frames.get_ref().boundary;
-        !boundary.mid_message() && boundary.messages() == self.told
+        let Metered { ahead, boundary, .. } = self.stream();
+        ahead.is_empty() && !boundary.mid_message() && boundary.messages() == self.told
     }
 
-    /// Lets go of swollen buffers, at a moment at which they are empty, by making the codec anew
-    /// around the same stream. Not after our Close: a new codec would not know of it.
+    /// Lets go of the codec at a moment at which it holds nothing. Not after a Close: a new codec
+    /// would not know of it.
     fn rest(&mut self) {
-        let empty = self.all_told() && !self.dirty;
         let open = self.reading == Reading::Messages && !self.close_sent;
-        if self.swollen && empty && open {
-            let stream = self.frames.get_mut().detach();
-            self.frames = serve(stream, self.settings.max_message);
-            self.swollen = false;
-            #[cfg(test)]
-            {
-                self.rested += 1;
-            }
+        if open
+            && !self.dirty
+            && self.all_told()
+            && let Some(mut codec) = self.codec.take()
+        {
+            self.stream = codec.get_mut().detach();
+        }
+    }
+
+    /// The codec, made anew if there is none.
+    fn codec(&mut self) -> &mut WebSocketStream<Metered<S>> {
+        self.codec
+            .get_or_insert_with(|| Box::new(serve(self.stream.detach(), self.settings.max_message)))
+    }
+
+    fn stream(&self) -> &Metered<S> {
+        self.codec.as_ref().map_or(&self.stream, |codec| codec.get_ref())
+    }
+
+    fn stream_mut(&mut self) -> &mut Metered<S> {
+        match &mut self.codec {
+            Some(codec) => codec.get_mut(),
+            None => &mut self.stream,
         }
     }
 }
@@ -401,12 +410,12 @@ impl WebSocket<Stream> {
     /// has not taken is [`unwritten`](Self::unwritten).
     #[must_use]
     pub fn unsent(&self) -> usize {
-        self.frames.get_ref().get_ref().map_or(0, Stream::unsent)
+        self.stream().get_ref().map_or(0, Stream::unsent)
     }
 
     /// Ends the connection with a reset ([`Stream::abort`]).
-    pub fn abort(self) {
-        if let Some(stream) = self.frames.into_inner().into_inner() {
+    pub fn abort(mut self) {
+        if let Some(stream) = self.stream_mut().detach().into_inner() {
             stream.abort();
         }
     }

@@ -98,17 +98,18 @@ async fn an_inherited_socket_is_never_shut() {
 #[tokio::test]
 async fn refusing_and_reopening_can_go_on_for_ever() {
     let (front, server) = start(settings());
-    let before = open_descriptors();
+    let socket = listening(server);
+    assert_eq!(socket.len(), 1);
     for _ in 0..100 {
         front.refuse(Then::Stay).await.unwrap();
+        assert_eq!(listening(server), [""; 0]);
         let refused = TcpStream::connect(server).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         front.reopen().await.unwrap();
         front.reopen().await.unwrap();
+        assert_eq!(listening(server), socket, "the same one");
         drop(TcpStream::connect(server).await.unwrap());
     }
-    front.refuse(Then::Stay).await.unwrap();
-    assert_eq!(open_descriptors(), before, "one listening socket, and the same");
 }
 
 #[tokio::test]
@@ -147,7 +148,12 @@ async fn read_to_end(stream: StdTcpStream) -> String {
     answer
 }
 
-/// Listening sockets of this process, by port of any.
-fn open_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
+/// The inodes of the sockets that listen on this port (proc(5), net/tcp).
+fn listening(server: SocketAddr) -> Vec<String> {
+    const LISTEN: &str = "0A";
+    let local = format!("0100007F:{:04X}", server.port());
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let ours = rows.filter(|row| row[1] == local && row[3] == LISTEN);
+    ours.map(|row| row[9].to_owned()).collect()
 }
