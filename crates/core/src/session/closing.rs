@@ -141,21 +141,10 @@ impl Session {
         if of_answers > 0 && outcome == Outcome::CutOff && !ending && self.owed == 0 {
             self.tell(Event::LostBytes(of_answers));
         }
-        let outcome = match cause {
-            Cause::Deadline | Cause::Drained => Outcome::CutOff,
-            Cause::Client
-            | Cause::Eof
-            | Cause::Reset
-            | Cause::DeadPeer
-            | Cause::SlowReader
-            | Cause::Protocol
-            | Cause::TooBig
-            | Cause::Idle => {
-                // The kernel need not go on for a client that was given up.
-                self.outputs.push_back(Output::Reset);
-                Outcome::ClientGone
-            }
-        };
+        if outcome == Outcome::ClientGone {
+            // The kernel need not go on for a client that was given up.
+            self.outputs.push_back(Output::Reset);
+        }
         self.end(cause, outcome);
     }
 
