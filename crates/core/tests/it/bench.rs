@@ -26,9 +26,11 @@ pub(crate) struct Bench {
     pub(crate) replies: Vec<String>,
     pub(crate) events: Vec<Event>,
     pub(crate) pings: Vec<u64>,
+    pub(crate) pinged_at: Option<Instant>,
     pub(crate) close: Option<(u16, &'static str)>,
+    pub(crate) closed_at: Option<Instant>,
     pub(crate) finished: bool,
-    pub(crate) dropped: bool,
+    pub(crate) reset: bool,
     /// Final answers given out and not flushed, by the events.
     pub(crate) owed: u64,
     peer_closed: bool,
@@ -80,9 +82,11 @@ impl Bench {
             replies: Vec::new(),
             events: Vec::new(),
             pings: Vec::new(),
+            pinged_at: None,
             close: None,
+            closed_at: None,
             finished: false,
-            dropped: false,
+            reset: false,
             owed: 0,
             peer_closed: false,
             reads: true,
@@ -269,7 +273,7 @@ impl Bench {
             self.counters.add(event);
             self.count_owed(event);
         } else {
-            assert!(!self.dropped, "nothing but events follows Drop: {output:?}");
+            assert!(!self.reset, "nothing but events follows Reset: {output:?}");
         }
         match output {
             Output::Send(envelope) => self.sent.push(envelope),
@@ -280,18 +284,20 @@ impl Bench {
             Output::Ping(nonce) => {
                 assert_eq!(self.close, None, "no Ping follows our Close");
                 self.pings.push(nonce);
+                self.pinged_at = Some(self.now);
             }
             Output::Close { code, reason } => {
                 assert_eq!(self.close, None, "a connection is closed once");
                 assert!(!self.peer_closed, "the client's Close is answered below us");
                 self.close = Some((code, reason));
+                self.closed_at = Some(self.now);
             }
             Output::Finish => {
                 assert!(!self.finished, "our end of TCP closes once");
                 assert!(self.close.is_some() || self.peer_closed, "no FIN before a Close");
                 self.finished = true;
             }
-            Output::Drop => self.dropped = true,
+            Output::Reset => self.reset = true,
             Output::Event(event) => {
                 let executes = matches!(event, Event::Executed { .. });
                 assert!(!executes || self.close.is_none(), "nothing is executed after our Close");

@@ -121,9 +121,9 @@ fn what_was_cut_off_is_told_with_its_age() {
     let session =
         Event::SessionCutOff { service: SERVICE.into(), thread: "t".into(), took: secs(130) };
     assert!(bench.events.contains(&session));
-    let took = bench.events.iter().find_map(|event| match event {
-        Event::Settled { took, .. } => Some(*took),
-        _ => None,
+    let took = bench.events.iter().find_map(|event| {
+        let Event::Settled { took, .. } = event else { return None };
+        Some(*took)
     });
     assert_eq!(took, Some(secs(120)));
 }
@@ -202,6 +202,5 @@ fn an_answer_that_could_not_be_written_by_the_deadline_is_cut_off() {
     bench.answer(1, &[complete(1)]);
     bench.wait(secs(130));
     assert_eq!((bench.counters.cut_off, bench.counters.lost_replies), (1, 1));
-    assert!(bench.dropped);
     assert_eq!(bench.session.phase(), Phase::Closed);
 }

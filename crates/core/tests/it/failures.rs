@@ -56,7 +56,7 @@ fn a_client_that_breaks_the_protocol_frees_the_workers_of_its_sessions() {
     assert_eq!(bench.destinations(), [(Recipient::Worker(WORKER.into()), 1)]);
     assert!(bench.finished);
     bench.wait(secs(10));
-    assert_eq!((bench.dropped, bench.session.cause()), (true, Some(Cause::Protocol)));
+    assert_eq!((bench.reset, bench.session.cause()), (true, Some(Cause::Protocol)));
     assert_eq!((bench.counters.client_gone, bench.counters.lost_replies), (2, 0));
 }
 

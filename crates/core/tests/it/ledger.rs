@@ -1,6 +1,6 @@
 //! What is pending, and what settles it: keyed by thread and trace, for each request by itself.
 
-use slackwater_core::event::Outcome;
+use slackwater_core::event::{Event, Outcome};
 use slackwater_core::osrf::envelope::Recipient;
 
 use crate::bench::{Bench, said};
@@ -164,11 +164,9 @@ fn how_long_a_request_took_is_told() {
     bench.say("t", &[request(1)]);
     bench.wait(ms(1_234));
     bench.answer(1, &[complete(1)]);
-    let told = bench.events.iter().find_map(|event| match event {
-        slackwater_core::event::Event::Settled { took, thread, method, service, .. } => {
-            Some((*took, thread.as_str(), method.as_str(), service.as_str()))
-        }
-        _ => None,
+    let told = bench.events.iter().find_map(|event| {
+        let Event::Settled { took, thread, method, service, .. } = event else { return None };
+        Some((*took, thread.as_str(), method.as_str(), service.as_str()))
     });
     assert_eq!(told, Some((ms(1_234), "t", "add", SERVICE)));
 }

@@ -108,7 +108,7 @@ fn a_dead_peer_is_given_up_and_its_workers_freed() {
     assert_eq!(bench.close, Some((1011, "ping unanswered")));
     assert_eq!((bench.sent.len(), bench.counters.sessions), (1, 0));
     bench.wait(secs(10));
-    assert_eq!((bench.dropped, bench.session.cause()), (true, Some(Cause::DeadPeer)));
+    assert_eq!((bench.reset, bench.session.cause()), (true, Some(Cause::DeadPeer)));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_write_that_stands_still_ends_the_client() {
     bench.wait(ms(1));
     assert_eq!(bench.close, Some((1008, "not reading")));
     bench.wait(secs(10));
-    assert_eq!((bench.dropped, bench.session.cause()), (true, Some(Cause::SlowReader)));
+    assert_eq!((bench.reset, bench.session.cause()), (true, Some(Cause::SlowReader)));
     assert_eq!((bench.counters.client_gone, bench.counters.lost_replies), (2, 0));
 }
 

@@ -9,6 +9,8 @@ mod failures;
 mod input;
 mod ledger;
 mod liveness;
+mod model;
 mod relay;
+mod script;
 mod sessions;
 mod words;

@@ -37,14 +37,16 @@ pub(crate) fn disconnect(trace: u32) -> String {
 }
 
 pub(crate) fn request(trace: u32) -> String {
-    request_of(trace, 0)
+    request_to(trace, "add")
 }
 
-/// A request whose text is `size` bytes longer than need be.
+/// A request whose text is a little longer than `size` bytes.
 pub(crate) fn request_of(trace: u32, size: usize) -> String {
-    let param = "x".repeat(size);
-    let payload =
-        format!(r#"{{"__c":"osrfMethod","__p":{{"method":"add","params":["{param}"]}}}}"#);
+    request_to(trace, &"x".repeat(size))
+}
+
+pub(crate) fn request_to(trace: u32, method: &str) -> String {
+    let payload = format!(r#"{{"__c":"osrfMethod","__p":{{"method":"{method}","params":[1]}}}}"#);
     message(trace, "REQUEST", &payload)
 }
 
