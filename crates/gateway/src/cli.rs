@@ -98,7 +98,7 @@ pub struct RequestOptions {
     pub service: String,
     /// The method, for example add
     pub method: String,
-    /// Its parameters, each a JSON text: 1 '"text"' '{"a":[1,2]}'
+    /// Its parameters, each a JSON text: 1 '"text"' '{"a":true}'
     #[arg(value_name = "JSON", allow_hyphen_values = true)]
     pub params: Vec<String>,
     /// The gateway

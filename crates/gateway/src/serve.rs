@@ -199,12 +199,7 @@ fn front_settings(settings: &Settings) -> front::Settings {
     front::Settings {
         rules: handshake::Rules {
             path: settings.front.path.as_ref().map(|path| path.as_str().to_owned()),
-            origins: settings
-                .front
-                .origins
-                .iter()
-                .filter_map(|origin| origin.as_str().parse().ok())
-                .collect(),
+            origins: settings.front.origins.iter().map(|origin| origin.rule().clone()).collect(),
             same_origin: settings.front.same_origin,
         },
         trusted_proxies: settings.front.trusted_proxies.iter().map(|n| n.net()).collect(),

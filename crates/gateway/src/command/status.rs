@@ -74,8 +74,8 @@ fn page(status: &Status, holding: &[Connection]) -> String {
             shown::counted(status.sessions, "session"),
         ),
         format!(
-            "received     {} = {} executed + {} rejected + {} crossed",
-            counts.received, counts.executed, counts.rejected, counts.crossed_requests
+            "received     {} = {} executed + {} held + {} rejected + {} crossed",
+            counts.received, counts.executed, counts.held, counts.rejected, counts.crossed_requests
         ),
         format!(
             "executed     {} = {} answered + {} pending + {} cut off + {} client gone \
@@ -88,7 +88,10 @@ fn page(status: &Status, holding: &[Connection]) -> String {
             counts.service_gone,
             counts.bus_lost
         ),
-        format!("lost replies {}", counts.lost_replies),
+        format!(
+            "besides      {} lost replies, {} stray answers, {} invalid messages",
+            counts.lost_replies, counts.stray_answers, counts.invalid_messages
+        ),
         format!("closed       {closed}"),
     ];
     if let Some(drain) = &status.drain {

@@ -1,0 +1,350 @@
+//! What an operator may write, and what he is told when it is wrong.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::CommandFactory;
+use slackwater::cli::{Cli, Command, parse};
+use slackwater::config::{
+    CloseFin, LogFormat, Refuse, ServeOptions, Settings, Surroundings, read_file,
+};
+
+#[test]
+fn the_defaults_are_those_of_the_help() {
+    let help = serve_definition();
+    let mut compared = 0;
+    for argument in help.get_arguments() {
+        let text = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let Some((_, default)) = text.split_once("[default: ") else { continue };
+        let default = default.trim_end_matches(']');
+        // These are said in words.
+        let words = ["off", "any", "none"];
+        if words.contains(&default)
+            || matches!(argument.get_id().as_str(), "control" | "max_connections")
+        {
+            continue;
+        }
+        let flag = format!("--{}={default}", argument.get_long().unwrap());
+        assert_eq!(settings(&[&flag]), settings(&[]), "{flag}");
+        compared += 1;
+    }
+    assert_eq!(compared, 23, "options whose default is a value");
+}
+
+#[test]
+fn the_defaults_that_are_said_in_words_are_so() {
+    let settings = settings(&[]);
+    assert_eq!(settings.control, None);
+    assert_eq!(settings.admin_listen, None);
+    assert_eq!(settings.front.path, None);
+    assert_eq!(settings.front.origins, []);
+    assert_eq!(settings.front.trusted_proxies, []);
+    assert_eq!(settings.limits.connections, 1_000 - 64);
+}
+
+#[test]
+fn flag_key_and_variable_have_one_name() {
+    for argument in serve_definition().get_arguments() {
+        let id = argument.get_id().as_str();
+        if id == "help" {
+            continue;
+        }
+        assert_eq!(argument.get_long(), Some(id.replace('_', "-").as_str()));
+        let variable = format!("SLACKWATER_{}", id.to_uppercase());
+        assert_eq!(argument.get_env(), Some(OsString::from(variable).as_os_str()));
+        assert!(argument.is_hide_env_set(), "{id}: --help would show what the variable holds");
+        let wrong = in_file(&format!("{id} = {{}}\n")).unwrap_err();
+        let unknown = wrong.contains("no such key");
+        assert_eq!(unknown, id == "config", "{id}: {wrong}");
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+    let file = File::new("deadline = \"1m\"\nebb_window = 7\nlisten = [\"127.0.0.1:1\"]\n");
+    let settings = settings(&["--config", file.path(), "--deadline", "3s"]);
+    assert_eq!(settings.drain.deadline, Some(Duration::from_secs(3)));
+    assert_eq!(settings.drain.ebb_window, Duration::from_secs(7));
+    assert_eq!(settings.listen, ["127.0.0.1:1".parse().unwrap()]);
+    assert_eq!(settings.drain.quiet_window, Duration::from_millis(200));
+}
+
+#[test]
+fn every_option_can_be_set_in_the_file() {
+    let file = File::new(
+        r#"
+        listen = ["127.0.0.1:1", "unix:/run/s.sock"]
+        bus = "embedded:?keepalive=1s"
+        control = "/run/control.sock"
+        admin_listen = "127.0.0.1:2"
+        ingress = "test"
+        deadline = "0s"
+        announce = "1s"
+        ebb_window = "2s"
+        quiet_window = "3s"
+        refuse = 503
+        close_code = 1001
+        close_fin = "with-close"
+        close_timeout = "4s"
+        path = "/x"
+        origin = "https://example.org"
+        same_origin = true
+        trusted_proxy = ["10.0.0.0/8", "::1"]
+        ping_interval = "0s"
+        idle_timeout = "5s"
+        handshake_timeout = "6s"
+        max_connections = 7
+        max_message_size = "8KiB"
+        max_depth = 9
+        max_requests_in_flight = 10
+        max_sessions = 11
+        max_queued_bytes = 12
+        write_stall_timeout = "13s"
+        log_level = "debug"
+        log_format = "json"
+        "#,
+    );
+    let set = settings(&["--config", file.path()]);
+    let seconds = Duration::from_secs;
+    assert_eq!(set.listen.len(), 2);
+    assert_eq!(set.bus.to_string(), "embedded:?keepalive=1s");
+    assert_eq!(set.control, Some(PathBuf::from("/run/control.sock")));
+    assert_eq!(set.admin_listen, Some("127.0.0.1:2".parse().unwrap()));
+    assert_eq!(set.ingress.as_str(), "test");
+    assert_eq!(set.drain.deadline, None);
+    assert_eq!(set.drain.announce, seconds(1));
+    assert_eq!(set.drain.ebb_window, seconds(2));
+    assert_eq!(set.drain.quiet_window, seconds(3));
+    assert_eq!(set.drain.refuse, Refuse::Answer503);
+    assert_eq!(set.close.code.get(), 1001);
+    assert_eq!(set.close.fin, CloseFin::WithClose);
+    assert_eq!(set.close.timeout, seconds(4));
+    assert_eq!(set.front.path.as_ref().map(|path| path.as_str()), Some("/x"));
+    assert_eq!(set.front.origins, ["https://example.org".parse().unwrap()]);
+    assert!(set.front.same_origin);
+    assert_eq!(set.front.trusted_proxies.len(), 2);
+    assert_eq!(set.front.ping_interval, None);
+    assert_eq!(set.front.idle_timeout, Some(seconds(5)));
+    assert_eq!(set.front.handshake_timeout, seconds(6));
+    assert_eq!(set.limits.connections, 7);
+    assert_eq!(set.limits.message_size, 8 * 1024);
+    assert_eq!(set.limits.depth, 9);
+    assert_eq!(set.limits.requests_in_flight, 10);
+    assert_eq!(set.limits.sessions, 11);
+    assert_eq!(set.limits.queued_bytes, 12);
+    assert_eq!(set.limits.write_stall_timeout, seconds(13));
+    assert_eq!(set.log.level.to_string(), "debug");
+    assert_eq!(set.log.format, LogFormat::Json);
+    let definition = serve_definition();
+    let in_no_file = |option: &&clap::Arg| !["config", "help"].contains(&option.get_id().as_str());
+    let keys = definition.get_arguments().filter(in_no_file).count();
+    assert_eq!(keys, 29, "an option was added: set it in this test's file");
+}
+
+#[test]
+fn a_wrong_file_is_told_with_line_key_and_what_was_expected() {
+    for (text, expected) in [
+        ("\nlisen = \"x\"\n", "2: lisen: no such key; did you mean listen?"),
+        ("[drain]\n", "1: drain: no such key; `slackwater serve --help` names them, with - for _"),
+        (
+            "config = \"x\"",
+            "1: config: no such key; `slackwater serve --help` names them, with - for _",
+        ),
+        ("deadline = \"5x\"", "1: deadline: expected a duration such as 200ms, 30s or 1h30m"),
+        ("deadline = -5", "1: deadline: expected a duration such as 200ms, 30s or 1h30m"),
+        (
+            "deadline = 1.5",
+            "1: deadline: invalid type: floating point `1.5`, expected a string or a whole number",
+        ),
+        ("\n\nclose_timeout = 0", "3: close_timeout: expected a duration above 0s"),
+        ("max_depth = 0", "1: max_depth: expected a whole number from 1 to 1000000000"),
+        (
+            "max_message_size = \"10MB\"",
+            "1: max_message_size: expected a size such as 16KiB or 10MiB",
+        ),
+        (
+            "close_code = 1005",
+            "1: close_code: expected a close code: 1000, 1001, 1008, 1011-1014 or 3000-4999",
+        ),
+        ("refuse = 502", "1: refuse: expected close or 503"),
+        (
+            "same_origin = \"yes\"",
+            "1: same_origin: invalid type: string \"yes\", expected a boolean",
+        ),
+        (
+            "listen = [\n  \"127.0.0.1:1\",\n  \"localhost\",\n]",
+            "3: listen: expected ADDRESS:PORT such as 127.0.0.1:7682 or [::1]:7682, or unix:/path",
+        ),
+        ("deadline = 1\ndeadline = 2", "2: duplicate key"),
+        ("deadline = 1\nlisten = x", "2: string values must be quoted, expected literal string"),
+        (
+            "bus = \"redis://u:secret@h\"",
+            "1: bus: redis is not supported yet: expected embedded: (given: redis://u:***@h)",
+        ),
+    ] {
+        let error = in_file(text).unwrap_err();
+        assert_eq!(error, expected, "{text}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told() {
+    let error = read_file(Path::new("/nowhere/slackwater.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("/nowhere/slackwater.toml: cannot be read: No such file"), "{error}");
+    let binary = File::new("");
+    std::fs::write(binary.path(), [0xff, 0xfe]).unwrap();
+    let error = read_file(Path::new(binary.path())).unwrap_err().to_string();
+    assert!(error.contains("cannot be read"), "{error}");
+    let long = File::new(&"#".repeat((1 << 20) + 1));
+    let error = read_file(Path::new(long.path())).unwrap_err().to_string();
+    assert!(error.ends_with("longer than 1 MiB: is it the right file?"), "{error}");
+}
+
+#[test]
+fn a_wrong_flag_is_told_with_what_was_expected() {
+    for (flags, expected) in [
+        (vec!["--deadline", "5x"], "expected a duration such as 200ms, 30s or 1h30m"),
+        (vec!["--listen", "7682"], "expected ADDRESS:PORT such as 127.0.0.1:7682"),
+        (vec!["--trusted-proxy", "10.0.0.0/99"], "expected a network such as 10.0.0.0/8"),
+        (vec!["--log-level", "inof"], "expected a level (error, warn, info, debug, trace)"),
+        (vec!["--refuse", "no"], "possible values: close, 503"),
+        (vec!["--dedline", "5s"], "a similar argument exists: '--deadline'"),
+    ] {
+        let error = options(&flags).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains(expected), "{flags:?}: {error}");
+    }
+}
+
+#[test]
+fn what_no_option_can_check_alone_is_checked() {
+    for (flags, expected) in [
+        (
+            vec!["--announce=5s", "--deadline=5s"],
+            "announce: expected less than the deadline, within which it counts",
+        ),
+        (
+            vec!["--announce=120s"],
+            "announce: expected less than the deadline, within which it counts",
+        ),
+        (
+            vec!["--bus=redis://u:secret@h"],
+            "bus: redis is not supported yet: expected embedded: (given: redis://u:***@h)",
+        ),
+    ] {
+        let settings = Settings::load(options(&flags).unwrap(), &surroundings());
+        assert_eq!(settings.unwrap_err().to_string(), expected);
+    }
+    assert_eq!(settings(&["--announce=500s", "--deadline=0"]).drain.deadline, None);
+    let file = File::new("listen = []\n");
+    let empty = Settings::load(options(&["--config", file.path()]).unwrap(), &surroundings());
+    assert_eq!(empty.unwrap_err().to_string(), "listen: expected at least one address");
+}
+
+#[test]
+fn lists_add_up_within_one_place_and_are_replaced_by_a_higher_one() {
+    let file = File::new("origin = [\"a\", \"b\"]\n");
+    let origins = |flags: &[&str]| {
+        let set = settings(&[&["--config", file.path()], flags].concat());
+        set.front.origins.iter().map(|origin| origin.rule().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(origins(&[]), ["a", "b"]);
+    assert_eq!(origins(&["--origin", "c", "--origin", "d,e"]), ["c", "d", "e"]);
+}
+
+#[test]
+fn a_switch_can_be_turned_off_again() {
+    let file = File::new("same_origin = true\n");
+    assert!(settings(&["--config", file.path()]).front.same_origin);
+    assert!(settings(&["--same-origin"]).front.same_origin);
+    assert!(!settings(&["--config", file.path(), "--same-origin=false"]).front.same_origin);
+}
+
+#[test]
+fn without_a_command_it_is_serve() {
+    let words = |words: &[&str]| parse(words.iter().map(Into::into), &[]);
+    for typed in [&["slackwater"][..], &["slackwater", "--deadline", "5"], &["slackwater", "serve"]]
+    {
+        assert!(matches!(words(typed), Ok(Command::Serve(_))), "{typed:?}");
+    }
+    for typed in [["slackwater", "status"], ["slackwater", "drain"], ["slackwater", "check"]] {
+        assert!(matches!(words(&typed), Ok(Command::Client(_))), "{typed:?}");
+    }
+    for (typed, code) in [("--help", 0), ("-h", 0), ("--version", 0), ("help", 0), ("serv", 2)] {
+        assert_eq!(words(&["slackwater", typed]).unwrap_err().exit_code(), code, "{typed}");
+    }
+}
+
+#[test]
+fn a_misspelt_variable_is_not_passed_over() {
+    let error = parse(["slackwater".into()], &["SLACKWATER_DEADLNE".to_owned()]).unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.exit_code(), 2);
+    assert!(text.contains("did you mean SLACKWATER_DEADLINE?"), "{text}");
+    let known =
+        ["SLACKWATER_URL", "SLACKWATER_CONFIG", "SLACKWATER_PORT_80_TCP"].map(str::to_owned);
+    assert!(parse(["slackwater".into()], &known).is_ok());
+}
+
+#[test]
+fn the_help_is_short() {
+    for (words, most) in [
+        (&["slackwater", "--help"][..], 22),
+        (&["slackwater", "serve", "--help"], 75),
+        (&["slackwater", "drain", "--help"], 22),
+    ] {
+        let help = parse(words.iter().map(OsString::from), &[]).unwrap_err().to_string();
+        assert!(help.lines().count() <= most, "{help}");
+    }
+}
+
+/// A file that is gone at the end of the test.
+struct File(tempfile::NamedTempFile);
+
+impl File {
+    fn new(text: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Self(file)
+    }
+
+    fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+}
+
+/// What is said of a file with this text, without the file's own name.
+fn in_file(text: &str) -> Result<ServeOptions, String> {
+    let file = File::new(text);
+    read_file(Path::new(file.path())).map_err(|error| {
+        let error = error.to_string();
+        let prefix = format!("{}:", file.path());
+        error.strip_prefix(&prefix).unwrap_or(&error).to_owned()
+    })
+}
+
+fn options(flags: &[&str]) -> Result<ServeOptions, clap::Error> {
+    let words = ["slackwater", "serve"].iter().chain(flags).map(OsString::from);
+    match parse(words, &[])? {
+        Command::Serve(options) => Ok(*options),
+        Command::Client(command) => panic!("{command:?}"),
+    }
+}
+
+fn settings(flags: &[&str]) -> Settings {
+    Settings::load(options(flags).unwrap(), &surroundings()).unwrap()
+}
+
+fn surroundings() -> Surroundings {
+    Surroundings { open_files: Some(1_000), ..Surroundings::default() }
+}
+
+fn serve_definition() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    command.find_subcommand("serve").unwrap().clone()
+}
