@@ -16,7 +16,7 @@ pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> R
     let settings = match Settings::load(options, surroundings) {
         Ok(settings) => settings,
         Err(error) => {
-            print::line(format_args!("wrong  configuration: {error}"))?;
+            print::line(format_args!("wrong  configuration  {error}"))?;
             return Ok(1);
         }
     };
@@ -69,10 +69,10 @@ struct Report {
 impl Report {
     fn add(&mut self, what: impl Display, found: io::Result<&str>) -> Result<(), Failure> {
         match found {
-            Ok(found) => print::line(format_args!("ok     {what}: {found}")),
+            Ok(found) => print::line(format_args!("ok     {what}  {found}")),
             Err(error) => {
                 self.wrong = true;
-                print::line(format_args!("wrong  {what}: {error}"))
+                print::line(format_args!("wrong  {what}  {error}"))
             }
         }
     }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_websockets::{ClientBuilder, Limits, Message};
 
 use self::answers::{Answer, Answers};
-use super::{Failure, print};
+use super::{Failure, print, shown};
 use crate::cli::RequestOptions;
 
 /// Bytes of one message from the gateway.
@@ -38,7 +38,7 @@ async fn exchange(url: Uri, request: String, mut answers: Answers) -> Result<u8,
     while let Some(message) = socket.next().await {
         let message = message.map_err(|error| Failure::Failed(format!("{url}: {error}")))?;
         if let Some((code, reason)) = message.as_close() {
-            let code = u16::from(code);
+            let (code, reason) = (u16::from(code), shown::words(reason));
             return Err(Failure::Failed(format!("closed without an answer: {code} {reason}")));
         }
         let Some(text) = message.as_text() else { continue };

@@ -6,20 +6,20 @@ use std::time::Duration;
 use crate::config::Period;
 use crate::operate::status::{Connection, Phase};
 
-/// The longest text of a client that is shown whole, in characters.
-const LONGEST: usize = 60;
+/// The longest name that a client gave which is shown whole, in characters.
+const LONGEST_NAME: usize = 60;
 
-/// A client's text.
+/// The longest explanation that is shown whole, in characters.
+const LONGEST_WORDS: usize = 1_000;
+
+/// A name that a client gave.
 pub(super) fn foreign(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(LONGEST)
-        .map(|character| if is_harmless(character) { character } else { '\u{fffd}' })
-        .collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    shown
+    harmless(text, LONGEST_NAME)
+}
+
+/// What the other side says in words.
+pub(super) fn words(text: &str) -> String {
+    harmless(text, LONGEST_WORDS)
 }
 
 /// A duration to the second: `2m3s`. Negative counts as zero.
@@ -66,6 +66,18 @@ pub(super) fn holder(connection: &Connection) -> String {
         }
         None => format!("{client}  {}", foreign(&connection.phase)),
     }
+}
+
+fn harmless(text: &str, longest: usize) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(longest)
+        .map(|character| if is_harmless(character) { character } else { '\u{fffd}' })
+        .collect();
+    if text.chars().nth(longest).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Neither a control character nor one that turns the writing direction around.

@@ -56,7 +56,7 @@ fn page(status: &Status, holding: &[Connection]) -> String {
     let bus = match (&status.bus.healthy, &status.bus.reason) {
         (true, _) => "healthy".to_owned(),
         (false, None) => "LOST".to_owned(),
-        (false, Some(reason)) => format!("LOST: {}", shown::foreign(reason)),
+        (false, Some(reason)) => format!("LOST: {}", shown::words(reason)),
     };
     let closed: Vec<_> =
         status.closed.iter().map(|(why, number)| format!("{why} {number}")).collect();

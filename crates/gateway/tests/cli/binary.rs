@@ -14,7 +14,7 @@ fn a_flag_wins_over_a_variable_and_that_over_the_file() {
     let (by_variable, by_flag) = ("127.0.0.2:0", "127.0.0.3:0");
     let listens_at = |output: &Output, address: &str| {
         let text = String::from_utf8_lossy(&output.stdout);
-        text.contains(&format!("ok     listen {address}: free"))
+        text.contains(&format!("ok     listen {address}  free"))
     };
 
     let by_file = slackwater(&["check", "--config", config]).output().unwrap();
@@ -73,13 +73,13 @@ fn check_names_a_busy_port_and_a_wrong_file() {
     let output = slackwater(&["check", "--listen", &address.to_string()]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains(&format!("wrong  listen {address}: ")), "{text}");
-    assert!(text.contains("ok     bus embedded:"), "{text}");
+    assert!(text.contains(&format!("wrong  listen {address}  ")), "{text}");
+    assert!(text.contains("ok     bus embedded:  "), "{text}");
 
     let output = slackwater(&["check", "--config", "/nowhere.toml"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.starts_with("wrong  configuration: /nowhere.toml: cannot be read"), "{text}");
+    assert!(text.starts_with("wrong  configuration  /nowhere.toml: cannot be read"), "{text}");
 }
 
 #[test]

@@ -36,7 +36,6 @@ impl Screen {
                     bar.set_position(drain.closed_so_far);
                 }
                 bar.set_message(with_holders(progress, "\n    "));
-                bar.tick();
                 Ok(())
             }
             Self::Lines => print::line(with_holders(progress, "; ")),

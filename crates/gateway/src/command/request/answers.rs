@@ -36,7 +36,7 @@ impl Answers {
         let wrapper: Wrapper<'_> = serde_json::from_str(message).map_err(not_understood)?;
         if wrapper.transport_error {
             let error = wrapper.error.unwrap_or_default();
-            let message = shown::foreign(&error.message);
+            let message = shown::words(&error.message);
             return Err(Failure::Failed(format!("{}: {message}", shown::foreign(&error.code))));
         }
         if wrapper.thread.as_ref().is_none_or(|thread| *thread != self.thread) {
@@ -69,7 +69,7 @@ impl Answers {
             ("RESULT", _) => Ok(Some(Answer::Content(on_one_line(content)))),
             ("STATUS", Some(205)) => Ok(Some(Answer::Complete)),
             ("STATUS", Some(code @ 400..)) => {
-                let text = payload.status.as_deref().map_or_else(String::new, shown::foreign);
+                let text = payload.status.as_deref().map_or_else(String::new, shown::words);
                 Err(Failure::Failed(format!("{code} {text}")))
             }
             _ => Ok(None),
