@@ -70,7 +70,7 @@ async fn a_drain_that_is_called_off_is_no_success() {
 #[tokio::test]
 async fn a_refused_drain_is_no_success() {
     let place = Place::new();
-    *place.fake.refuses.lock().unwrap() = Some("no");
+    place.fake.refuses.set("no").unwrap();
     for wait in [true, false] {
         let options = DrainOptions { wait, ..drain(place.path()) };
         assert_eq!(run(ClientCommand::Drain(options)).await, ExitCode::from(REFUSED));
@@ -120,7 +120,7 @@ async fn undrain_and_status_succeed() {
     assert_eq!(run(ClientCommand::Undrain(target())).await, ExitCode::SUCCESS);
     let body = place.ask("GET", "/status", "").await.body;
     assert!(body.contains(r#""phase":"serving""#), "{body}");
-    *place.fake.refuses.lock().unwrap() = Some("no");
+    place.fake.refuses.set("no").unwrap();
     assert_eq!(run(ClientCommand::Undrain(target())).await, ExitCode::from(REFUSED));
 }
 

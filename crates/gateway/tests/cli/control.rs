@@ -146,7 +146,7 @@ async fn a_wrong_body_drains_nothing() {
 #[tokio::test]
 async fn a_refusal_says_why() {
     let place = Place::new();
-    *place.fake.refuses.lock().unwrap() = Some("the gateway is stopping");
+    place.fake.refuses.set("the gateway is stopping").unwrap();
     for target in ["/drain", "/undrain"] {
         let reply = place.ask("POST", target, "").await;
         assert_eq!(reply.code, 409);

@@ -1,7 +1,7 @@
 //! A gateway without clients: its status is what the test set.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use slackwater::config::Surroundings;
@@ -22,7 +22,7 @@ pub(crate) struct Fake {
     /// What was asked of it.
     pub(crate) drains: Mutex<Vec<DrainRequest>>,
     /// Why it refuses to drain and undrain, if it does.
-    pub(crate) refuses: Mutex<Option<&'static str>>,
+    pub(crate) refuses: OnceLock<&'static str>,
 }
 
 impl Fake {
@@ -31,7 +31,7 @@ impl Fake {
             status: Mutex::new(status()),
             phase: watch::Sender::new(Phase::Serving),
             drains: Mutex::default(),
-            refuses: Mutex::default(),
+            refuses: OnceLock::new(),
         })
     }
 
@@ -65,8 +65,10 @@ impl Fake {
     }
 
     fn outcome(&self) -> Result<(), Refused> {
-        let refuses = *self.refuses.lock().expect("no test panics while it holds this");
-        refuses.map_or(Ok(()), |reason| Err(Refused(reason.to_owned())))
+        match self.refuses.get() {
+            Some(reason) => Err(Refused((*reason).to_owned())),
+            None => Ok(()),
+        }
     }
 }
 
