@@ -1,6 +1,13 @@
 //! What tests and measurements of the gateway are made of. Not shipped.
 
+pub mod caller;
+pub mod chance;
+pub mod crossing;
 pub mod echo;
+pub mod ledger;
 pub mod opensrf;
 pub mod process;
+pub mod proof;
+pub mod proxied;
+pub mod proxy;
 pub mod raw;

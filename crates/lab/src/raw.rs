@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split,
+};
 use tokio::net::TcpStream;
 
 /// Opcodes (RFC 6455 §5.2).
@@ -29,10 +31,10 @@ pub mod opcode {
     pub const PONG: u8 = 0xa;
 }
 
-/// The client's side of one connection.
+/// The client's side of one connection, over TCP or what a test puts in its place.
 #[derive(Debug)]
-pub struct RawClient {
-    stream: TcpStream,
+pub struct RawClient<S = TcpStream> {
+    stream: S,
     buffer: BytesMut,
     /// Whether [`read_message`](Self::read_message) answers pings on its way. True at first.
     pub answer_pings: bool,
@@ -154,7 +156,30 @@ impl RawClient {
     /// The socket takes no options.
     pub fn without_handshake(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: BytesMut::new(), answer_pings: true, patience: PATIENCE })
+        Ok(Self::on(stream))
+    }
+
+    /// The socket, to ask or set what this client does not.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
+    /// On a stream of any kind, without a handshake: TLS, say.
+    #[must_use]
+    pub fn on(stream: S) -> Self {
+        Self { stream, buffer: BytesMut::new(), answer_pings: true, patience: PATIENCE }
+    }
+
+    /// Reading and writing apart, for a client that does both at once. The reading half sees
+    /// frames ([`read_frame`](RawClient::read_frame)) and answers nothing.
+    #[must_use]
+    pub fn into_halves(self) -> (RawClient<ReadHalf<S>>, WriteHalf<S>) {
+        let Self { stream, buffer, answer_pings, patience } = self;
+        let (read, write) = split(stream);
+        (RawClient { stream: read, buffer, answer_pings, patience }, write)
     }
 
     /// Reads the answer to a handshake made by [`handshake`].
@@ -221,19 +246,6 @@ impl RawClient {
         self.stream.shutdown().await
     }
 
-    /// The next frame. Cancel-safe.
-    ///
-    /// # Errors
-    /// `UnexpectedEof` at the server's FIN, `ConnectionReset`, `TimedOut`.
-    pub async fn read_frame(&mut self) -> io::Result<Frame> {
-        loop {
-            if let Some(frame) = self.take_frame() {
-                return Ok(frame);
-            }
-            self.read_more().await?;
-        }
-    }
-
     /// The next message, put together from its frames. Pings are answered if
     /// [`answer_pings`](Self::answer_pings) says so, pongs skipped.
     ///
@@ -265,6 +277,21 @@ impl RawClient {
             }
         }
     }
+}
+
+impl<S: AsyncRead + Unpin> RawClient<S> {
+    /// The next frame. Cancel-safe.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` at the server's FIN, `ConnectionReset`, `TimedOut`.
+    pub async fn read_frame(&mut self) -> io::Result<Frame> {
+        loop {
+            if let Some(frame) = self.take_frame() {
+                return Ok(frame);
+            }
+            self.read_more().await?;
+        }
+    }
 
     /// Reads, throws away, and says how TCP ended.
     ///
@@ -282,12 +309,6 @@ impl RawClient {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// The socket, to ask or set what this client does not.
-    #[must_use]
-    pub fn socket(&self) -> &TcpStream {
-        &self.stream
     }
 
     async fn read_more(&mut self) -> io::Result<()> {
