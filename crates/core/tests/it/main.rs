@@ -4,6 +4,7 @@ mod bench;
 mod closing;
 mod deadline;
 mod drain;
+mod drain_model;
 mod ebb;
 mod failures;
 mod input;
