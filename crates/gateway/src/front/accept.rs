@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use super::listener::Listener;
 use super::{Handler, Mode, Obeyed, Shared, Then, http};
@@ -20,7 +21,7 @@ pub(super) async fn run<H: Handler>(
     loop {
         let order = *gate.borrow_and_update();
         if order.number != report.borrow().number {
-            let result = obey(order.mode, &mut listener).await;
+            let result = obey(order.mode, &mut listener, &shared.undecided).await;
             report.send_replace(Obeyed { number: order.number, result });
         }
         loop {
@@ -35,18 +36,20 @@ pub(super) async fn run<H: Handler>(
                         let token = shared.undecided.token();
                         tokio::spawn(http::serve(stream, peer, Arc::clone(&shared), token));
                     }
-                    Mode::Refusing(_) => drop(tokio::spawn(http::turn_away(stream))),
+                    Mode::Refusing(_) => drop(tokio::spawn(http::turn_away(stream, None))),
                 },
             }
         }
     }
 }
 
-async fn obey(mode: Mode, listener: &mut Listener) -> io::Result<()> {
+async fn obey(mode: Mode, listener: &mut Listener, undecided: &TaskTracker) -> io::Result<()> {
     let result = match mode {
         Mode::Serving => listener.reopen(),
         Mode::Refusing(then) if listener.may_be_shut() => {
-            let turn_away = |stream| drop(tokio::spawn(http::turn_away(stream)));
+            // The process may end as soon as its front has refused: not before these are answered.
+            let turn_away =
+                |stream| drop(tokio::spawn(http::turn_away(stream, Some(undecided.token()))));
             let shut = listener.shut(turn_away).await;
             tracing::debug!(address = %listener.address(), ?then, "no longer listening");
             shut

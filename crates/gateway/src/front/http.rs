@@ -70,18 +70,17 @@ pub(super) async fn serve<H: Handler>(
     shared: Arc<Shared<H>>,
     undecided: TaskTrackerToken,
 ) {
-    let left = exchange(stream, peer, &shared).await;
-    drop(undecided);
-    match left {
+    match exchange(stream, peer, &shared).await {
         Left::Nothing => {}
-        Left::Answered(stream) => linger(stream, "").await,
-        Left::Unanswered(stream, answer) => linger(stream, answer).await,
+        Left::Answered(stream) => linger(stream, "", Some(undecided)).await,
+        Left::Unanswered(stream, answer) => linger(stream, answer, Some(undecided)).await,
     }
 }
 
-/// Answers 503 to somebody who came while the gate was closed.
-pub(super) async fn turn_away(stream: Stream) {
-    linger(stream, UNAVAILABLE).await;
+/// Answers 503 to somebody who came while the gate was closed. `undecided` is held until the
+/// answer is written.
+pub(super) async fn turn_away(stream: Stream, undecided: Option<TaskTrackerToken>) {
+    linger(stream, UNAVAILABLE, undecided).await;
 }
 
 /// What is left to do after the exchange.
@@ -267,9 +266,10 @@ const TIMED_OUT: &str =
     "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// Sends the last bytes and our FIN, and reads to the client's.
-async fn linger(mut stream: Stream, last: &str) {
+async fn linger(mut stream: Stream, last: &str, undecided: Option<TaskTrackerToken>) {
     let end = async {
         stream.write_all(last.as_bytes()).await?;
+        drop(undecided);
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await?;
         Ok::<_, io::Error>(())
