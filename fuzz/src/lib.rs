@@ -1,0 +1,30 @@
+//! Each target takes any bytes and panics where a promise is broken. The fuzzer calls them, and so
+//! does the test that replays the corpus on a stable toolchain.
+#![forbid(unsafe_code)]
+
+mod answers;
+mod frames;
+mod handshakes;
+mod json;
+mod script;
+mod wrappers;
+
+pub use self::answers::envelope;
+pub use self::frames::boundary;
+pub use self::handshakes::http_upgrade;
+pub use self::json::json_check;
+pub use self::script::session;
+pub use self::wrappers::wrapper;
+
+/// A target, by the name of its corpus.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 6] = [
+    ("session", session),
+    ("wrapper", wrapper),
+    ("envelope", envelope),
+    ("json_check", json_check),
+    ("boundary", boundary),
+    ("http_upgrade", http_upgrade),
+];
