@@ -133,7 +133,8 @@ async fn a_drain_may_name_its_deadline() {
 #[tokio::test]
 async fn a_wrong_body_drains_nothing() {
     let place = Place::new();
-    let long = format!(r#"{{"deadline":"{}"}}"#, " ".repeat(5_000));
+    // Sound but for its length.
+    let long = format!(r#"{{"deadline":"5s"}}{}"#, " ".repeat(5_000));
     for body in
         ["x", "[]x", r#"{"deadline":"soon"}"#, r#"{"dedline":"5s"}"#, r#"{"deadline":null"#, &long]
     {
@@ -246,10 +247,8 @@ async fn who_does_not_read_the_events_is_hung_up_on() {
     let mut stream = UnixStream::connect(place.path()).await.unwrap();
     stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     tokio::time::sleep(LONG).await;
-    let mut read = Vec::new();
-    // A reset is as good as an end.
-    timeout(LONG, stream.read_to_end(&mut read)).await.expect("an end").unwrap_or_default();
-    assert!(read.len() < 5_000_000, "{} bytes waited for a reader who did not read", read.len());
+    let gone = stream.write_all(b"anybody?").await.unwrap_err();
+    assert_eq!(gone.kind(), std::io::ErrorKind::BrokenPipe);
 }
 
 #[tokio::test(start_paused = true)]
