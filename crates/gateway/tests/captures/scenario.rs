@@ -1,0 +1,131 @@
+//! The scenarios as they were captured, read from `data/`. The format is line by line:
+//!
+//! | line | what it is |
+//! |---|---|
+//! | `== redis/stateless_add` | a scenario begins |
+//! | `> text` | a frame from the client; `>json "text"` if the text would not keep to one line, `>binary text` for a binary frame that holds this text |
+//! | `< text` | an answer to the client |
+//! | `close` | the client closed |
+//! | `signal USR1` | the gateway process got a signal |
+//! | `silence 1.5` | the client waited so many seconds in vain |
+//! | `ended 1006`, `ended exit -11` | the gateway closed, or its process ended |
+//!
+//! A line about one of several sockets begins with its name, `b > text`. After a `close` the next
+//! frame is on a new connection. The last two lines say what the reference did and are not
+//! replayed. In a text, `⟦x×2000⟧` stands for `x` 2,000 times, and `⟦count 7 9⟧` for
+//! `0000007,0000008,0000009,`.
+
+use std::fmt::Write as _;
+
+/// One scenario.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    /// Its name, beginning with where it was captured.
+    pub(crate) name: String,
+    /// What happened, in order.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// Something that happened, on one of the client's sockets.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// The socket's name.
+    pub(crate) socket: char,
+    /// What happened.
+    pub(crate) event: Event,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The client sent a frame.
+    Sent(Frame),
+    /// The client was answered.
+    Answered(String),
+    /// The client closed.
+    Closed,
+    /// The gateway process got this signal.
+    Signalled(String),
+}
+
+/// A frame from the client.
+#[derive(Debug, Clone)]
+pub(crate) enum Frame {
+    /// Text.
+    Text(String),
+    /// Bytes, which hold this text.
+    Binary(String),
+}
+
+impl Frame {
+    /// What it says.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Binary(text) => text,
+        }
+    }
+}
+
+/// All scenarios, in the order of the files.
+pub(crate) fn all() -> Vec<Scenario> {
+    let files = [
+        include_str!("data/redis.txt"),
+        include_str!("data/xmpp.txt"),
+        include_str!("data/prosody.txt"),
+    ];
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    for line in files.iter().flat_map(|file| file.split_terminator('\n')) {
+        if let Some(name) = line.strip_prefix("== ") {
+            scenarios.push(Scenario { name: name.to_owned(), steps: Vec::new() });
+        } else {
+            let scenario = scenarios.last_mut().expect("a file begins with a scenario");
+            scenario.steps.extend(step(line));
+        }
+    }
+    scenarios
+}
+
+fn step(line: &str) -> Option<Step> {
+    let (socket, rest) = match line.as_bytes() {
+        [name @ (b'a' | b'b'), b' ', ..] => (char::from(*name), &line[2..]),
+        _ => ('a', line),
+    };
+    let (word, text) = rest.split_once(' ').unwrap_or((rest, ""));
+    let event = match word {
+        ">" => Event::Sent(Frame::Text(expand(text))),
+        ">json" => Event::Sent(Frame::Text(serde_json::from_str(text).expect("a JSON string"))),
+        ">binary" => Event::Sent(Frame::Binary(expand(text))),
+        "<" => Event::Answered(expand(text)),
+        "close" => Event::Closed,
+        "signal" => Event::Signalled(text.to_owned()),
+        "silence" | "ended" => return None,
+        _ => panic!("no such line: {line}"),
+    };
+    Some(Step { socket, event })
+}
+
+/// Writes out what is abbreviated.
+fn expand(text: &str) -> String {
+    let mut parts = text.split('⟦');
+    let mut expanded = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (short, rest) = part.split_once('⟧').expect("⟦ is closed by ⟧");
+        if let Some(numbers) = short.strip_prefix("count ") {
+            let (first, last) = numbers.split_once(' ').expect("two numbers");
+            let number = |text: &str| text.parse::<u32>().expect("a number");
+            for number in number(first)..=number(last) {
+                write!(expanded, "{number:07},").expect("a String takes all");
+            }
+        } else {
+            let (unit, times) = short.rsplit_once('×').expect("a unit and a number");
+            expanded.push_str(&unit.repeat(times.parse().expect("a number")));
+        }
+        expanded.push_str(rest);
+    }
+    expanded
+}
+
+#[test]
+fn abbreviations_are_written_out() {
+    assert_eq!(expand("a⟦é<×3⟧b⟦count 9 10⟧"), "aé<é<é<b0000009,0000010,");
+}
