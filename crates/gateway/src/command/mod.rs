@@ -44,8 +44,7 @@ pub fn complain(error: &anyhow::Error) {
 /// Why a command could not do what it was asked; one line for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
-    /// Whoever reads our output has had enough (`slackwater status --watch | head -1`), or the
-    /// disk behind it is full.
+    /// Whoever reads our output has had enough: `slackwater status --watch | head -1`.
     #[error("the output is closed")]
     OutputClosed,
     /// It was refused, or went wrong.

@@ -1,7 +1,7 @@
 //! The only place that writes for people and pipes: a closed pipe is no panic.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
 use super::Failure;
 
@@ -13,7 +13,10 @@ pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
 /// Text on stdout as it is, seen at once.
 pub(crate) fn raw(text: impl Display) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
-    write!(output, "{text}").and_then(|()| output.flush()).map_err(|_| Failure::OutputClosed)
+    write!(output, "{text}").and_then(|()| output.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Failure::OutputClosed,
+        _ => Failure::Failed(format!("cannot write the output: {error}")),
+    })
 }
 
 /// A line on stderr for what went wrong. If even that cannot be written, the exit status says it.

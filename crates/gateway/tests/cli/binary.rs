@@ -135,6 +135,15 @@ fn a_closed_pipe_is_a_success() {
     });
 }
 
+#[test]
+fn an_output_that_cannot_be_written_is_no_success() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = slackwater(&["check", "--listen", "127.0.0.1:0"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.starts_with("error: cannot write the output: No space left"), "{text}");
+}
+
 /// The binary, with nothing of the environment that could mean something to it.
 fn slackwater(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slackwater"));
