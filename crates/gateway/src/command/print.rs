@@ -13,9 +13,11 @@ pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
 /// Text on stdout as it is, seen at once.
 pub(crate) fn raw(text: impl Display) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
-    write!(output, "{text}").and_then(|()| output.flush()).map_err(|error| match error.kind() {
-        ErrorKind::BrokenPipe => Failure::OutputClosed,
-        _ => Failure::Failed(format!("cannot write the output: {error}")),
+    write!(output, "{text}").and_then(|()| output.flush()).map_err(|error| {
+        if error.kind() == ErrorKind::BrokenPipe {
+            return Failure::OutputClosed;
+        }
+        Failure::Failed(format!("cannot write the output: {error}"))
     })
 }
 
