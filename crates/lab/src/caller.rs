@@ -64,8 +64,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
         Self { raw, ledger: Ledger::default() }
     }
 
-    /// Sends a request of `slackwater.demo`; its results must be `wanted`. An empty service leaves
-    /// it to the session that is open on the thread.
+    /// Sends a request of `slackwater.demo`; its results must be `wanted`. If a session is open
+    /// on the thread, it is for that.
     ///
     /// # Errors
     /// The connection is gone.
@@ -76,9 +76,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
         params: &Value,
         wanted: impl IntoIterator<Item = Value>,
     ) -> io::Result<()> {
-        self.ledger.ask((thread.to_owned(), trace), wanted);
+        self.expect((thread, trace), wanted);
         let method = format!("{DEMO}.{method}");
         self.raw.send_text(&opensrf::request(DEMO, thread, trace, &method, params)).await
+    }
+
+    /// Enters a request that the caller sends itself.
+    pub fn expect(
+        &mut self,
+        (thread, trace): (&str, u32),
+        wanted: impl IntoIterator<Item = Value>,
+    ) {
+        self.ledger.ask((thread.to_owned(), trace), wanted);
     }
 
     /// Has `value` sent back, and the request counted under `label`.

@@ -156,6 +156,11 @@ async fn round(gateway: &Gateway, chance: &mut Chance, figures: &mut Figures) ->
     if status["phase"] != "serving" || kernel::listening(gateway.pid())? != 1 {
         return Err(io::Error::other(format!("not called off: {status}")));
     }
+    let connections = gateway.control("GET", "/connections", "").await?;
+    let all = connections.as_array().map(Vec::as_slice).unwrap_or_default();
+    if all.iter().any(|one| one["phase"] == "draining") {
+        return Err(io::Error::other(format!("draining without a drain: {connections}")));
+    }
     probe(gateway).await?;
     figures.probes += 1;
     Ok(())

@@ -1,5 +1,7 @@
 //! What crosses the gateway's Close on the wire: requests that are not executed, and answers that
 //! must not be destroyed. Long form: `SLACKWATER_TEST_LONG=1`.
 
+mod barrier;
+mod owed;
 mod proxies;
 mod requests;
