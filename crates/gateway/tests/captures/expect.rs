@@ -1,7 +1,7 @@
 //! What must be answered: as captured, or as the table says in its place.
 
 use crate::answer::{Arrived, Item, Message};
-use crate::json::Json;
+use crate::json::{Json, start};
 
 /// One item that must be answered.
 #[derive(Debug, Clone)]
@@ -126,7 +126,10 @@ impl What {
 
     /// What is wrong with `arrived`, if anything is. `request` is the frame that it answers.
     pub(crate) fn check(&self, arrived: &Arrived, request: &str) -> Result<(), String> {
-        let wrong = || Err(format!("expected {self:?}\n     came {arrived:?}"));
+        let wrong = || {
+            let (expected, came) = (start(&format!("{self:?}")), start(&format!("{arrived:?}")));
+            Err(format!("expected {expected}\n     came {came}"))
+        };
         let message = match (self, &arrived.item) {
             (Self::Error { code, .. }, Item::Error(came)) => {
                 return if code == came { Ok(()) } else { wrong() };
