@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Listen, Patience, Period, ServeOptions, check_variables};
+use crate::front::ListenAddress;
+use crate::config::{Patience, Period, ServeOptions, check_variables};
 
 /// A WebSocket gateway that can be drained, stopped and upgraded without losing an answer
 #[derive(Debug, Parser)]
@@ -54,7 +55,7 @@ pub struct Target {
     pub control: Option<PathBuf>,
     /// The gateway that listens here
     #[arg(long, env = "SLACKWATER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
-    pub listen: Option<Vec<Listen>>,
+    pub listen: Option<Vec<ListenAddress>>,
 }
 
 /// `slackwater drain`

@@ -16,7 +16,7 @@ mod surroundings;
 mod text;
 mod units;
 
-pub use addresses::{Listen, Network, Origin};
+pub use addresses::{Network, Origin};
 pub use bus::{BusText, BusUrl, EmbeddedBus, Transport};
 pub use choices::{CloseCode, CloseFin, Count, Ingress, LogFilter, LogFormat, Refuse, UrlPath};
 pub use error::ConfigError;
@@ -24,6 +24,6 @@ pub use file::read_file;
 pub use names::check_variables;
 pub use options::ServeOptions;
 pub use settings::{Closing, Draining, Front, Limits, Log, Settings};
-pub use surroundings::{Surroundings, socket_name};
+pub use surroundings::{Surroundings, raise_open_files, socket_name};
 pub use text::Unfit;
 pub use units::{Patience, Period, Size};

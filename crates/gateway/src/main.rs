@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use slackwater::cli::{self, Command};
 use slackwater::command;
-use slackwater::config::{ServeOptions, Settings, Surroundings};
+use slackwater::config::{ServeOptions, Settings, Surroundings, raise_open_files};
 use slackwater::operate::logs;
 use slackwater::serve::serve;
 
 fn main() -> ExitCode {
+    raise_open_files();
     let surroundings = Surroundings::of_process();
     let command = match cli::parse(std::env::args_os(), &surroundings.variables) {
         Ok(command) => command,

@@ -11,9 +11,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::command::print;
-use crate::config::{CloseFin, Listen, Refuse, Settings, Surroundings, Transport};
+use crate::config::{CloseFin, Refuse, Settings, Surroundings, Transport};
 use crate::front::listener::Refusal;
-use crate::front::{self, Front, ListenError, Listener, Then, handshake, websocket};
+use crate::front::{self, Front, ListenAddress, ListenError, Listener, Then, handshake, websocket};
 use crate::gateway::{Clients, Gateway, Limits, Order};
 use crate::operate::control::{ControlSocket, Server, SocketError};
 use crate::operate::signals::Signals;
@@ -60,9 +60,10 @@ pub async fn serve(
     let listeners = settings
         .listen
         .iter()
-        .map(|address| Listener::bind(listen_address(address), refusal(settings.drain.refuse)))
+        .map(|address| Listener::bind(address.clone(), refusal(settings.drain.refuse)))
         .collect::<Result<Vec<_>, _>>()?;
-    let bound: Vec<Listen> = listeners.iter().map(|l| listen(l.address())).collect();
+    let bound: Vec<ListenAddress> =
+        listeners.iter().map(|listener| listener.address().clone()).collect();
     let control = ControlSocket::bind(settings.control.as_deref(), surroundings, &bound)?;
     let admin = match settings.admin_listen {
         Some(address) => Some(
@@ -131,14 +132,14 @@ async fn obey_orders(gateway: &Gateway, front: &Front, mut orders: mpsc::Unbound
 }
 
 /// Tells whoever started the gateway where to look.
-fn greet(bound: &[Listen]) {
+fn greet(bound: &[ListenAddress]) {
     for listen in bound {
         let told = match listen {
-            Listen::Tcp(address) if address.ip().is_unspecified() => {
+            ListenAddress::Tcp(address) if address.ip().is_unspecified() => {
                 print::line(format_args!("try it: http://localhost:{}/", address.port()))
             }
-            Listen::Tcp(address) => print::line(format_args!("try it: http://{address}/")),
-            Listen::Unix(_) => Ok(()),
+            ListenAddress::Tcp(address) => print::line(format_args!("try it: http://{address}/")),
+            ListenAddress::Unix(_) => Ok(()),
         };
         if told.is_err() {
             // A service without a stdout serves as well.
@@ -219,20 +220,6 @@ fn refusal(refuse: Refuse) -> Refusal {
     match refuse {
         Refuse::Close => Refusal::Shut,
         Refuse::Answer503 => Refusal::Answer,
-    }
-}
-
-fn listen_address(listen: &Listen) -> front::ListenAddress {
-    match listen {
-        Listen::Tcp(address) => front::ListenAddress::Tcp(*address),
-        Listen::Unix(path) => front::ListenAddress::Unix(path.clone()),
-    }
-}
-
-fn listen(address: &front::ListenAddress) -> Listen {
-    match address {
-        front::ListenAddress::Tcp(address) => Listen::Tcp(*address),
-        front::ListenAddress::Unix(path) => Listen::Unix(path.clone()),
     }
 }
 

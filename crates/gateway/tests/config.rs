@@ -34,6 +34,41 @@ fn the_defaults_are_those_of_the_help() {
     assert_eq!(compared, 23, "options whose default is a value");
 }
 
+/// The sample is the reference of all settings: each of its keys exists, every key is in it, and
+/// what it says is the default.
+#[test]
+fn the_sample_file_names_every_setting_with_its_default() {
+    let sample = include_str!("../../../docs/slackwater.toml");
+    let examples =
+        ["control", "admin_listen", "path", "origin", "trusted_proxy", "max_connections"];
+    let (mut keys, mut defaults) = (Vec::new(), String::new());
+    for line in sample.lines().filter_map(|line| line.strip_prefix('#')) {
+        let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with([' ', '#']))
+        else {
+            continue;
+        };
+        keys.push(key.to_owned());
+        let text = format!("{line}\n");
+        let read = in_file(&text).unwrap_or_else(|error| panic!("{key}: {error}"));
+        Settings::resolve(read, &surroundings()).unwrap();
+        if !examples.contains(&key) {
+            defaults.push_str(&text);
+        }
+    }
+    let sampled = Settings::resolve(in_file(&defaults).unwrap(), &surroundings());
+    assert_eq!(sampled.unwrap(), settings(&[]));
+
+    let options = serve_definition();
+    let mut every: Vec<String> = options
+        .get_arguments()
+        .map(|argument| argument.get_id().to_string())
+        .filter(|id| !["config", "help", "version"].contains(&id.as_str()))
+        .collect();
+    every.sort();
+    keys.sort();
+    assert_eq!(keys, every);
+}
+
 #[test]
 fn the_defaults_that_are_said_in_words_are_so() {
     let settings = settings(&[]);

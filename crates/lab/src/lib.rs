@@ -6,6 +6,7 @@ pub mod crossing;
 pub mod echo;
 pub mod kernel;
 pub mod ledger;
+pub mod measure;
 pub mod opensrf;
 pub mod process;
 pub mod proof;

@@ -1,11 +1,15 @@
 //! `lab`: the instruments, one subcommand each.
 
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use slackwater::front::{Front, ListenAddress, Listener, listener::Refusal};
 use slackwater_lab::echo::{self, Echo};
+use slackwater_lab::measure::{Figure, Plan, measure};
 
 #[derive(Parser)]
 #[command(about, arg_required_else_help = true)]
@@ -22,6 +26,18 @@ enum Instrument {
         #[arg(long, default_value = "127.0.0.1:9001")]
         listen: ListenAddress,
     },
+    /// Measure what a gateway costs and how fast it is; prints a table.
+    Measure {
+        /// The gateway's binary, built with --release.
+        #[arg(long, default_value = "target/release/slackwater")]
+        program: PathBuf,
+        /// Idle clients (open files limit what one process can hold).
+        #[arg(long, default_value_t = 10_000)]
+        clients: usize,
+        /// Sequential calls.
+        #[arg(long, default_value_t = 20_000)]
+        calls: usize,
+    },
 }
 
 #[tokio::main]
@@ -29,6 +45,10 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match Arguments::parse().instrument {
         Instrument::Echo { listen } => echo(listen).await,
+        Instrument::Measure { program, clients, calls } => {
+            let plan = Plan { clients, calls: calls.max(1), ebb_window: Duration::from_secs(5) };
+            print(&measure(&program, plan).await?)
+        }
     }
 }
 
@@ -40,5 +60,14 @@ async fn echo(listen: ListenAddress) -> anyhow::Result<()> {
     }
     tokio::signal::ctrl_c().await.context("no signals")?;
     front.close().await;
+    Ok(())
+}
+
+fn print(figures: &[Figure]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "| figure | value |\n|---|---|")?;
+    for (name, value) in figures {
+        writeln!(out, "| {name} | {value} |")?;
+    }
     Ok(())
 }

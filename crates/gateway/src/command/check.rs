@@ -7,9 +7,10 @@ use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::front::ListenAddress;
 use super::gateway::Gateway;
 use super::{Failure, print};
-use crate::config::{Listen, ServeOptions, Settings, Surroundings, Transport};
+use crate::config::{ServeOptions, Settings, Surroundings, Transport};
 use crate::operate::control::is_live;
 
 pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> Result<u8, Failure> {
@@ -31,8 +32,8 @@ pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> R
     };
     for listen in &settings.listen {
         let free = match listen {
-            Listen::Tcp(address) => tcp_is_free(*address),
-            Listen::Unix(path) => unix_is_free(path),
+            ListenAddress::Tcp(address) => tcp_is_free(*address),
+            ListenAddress::Unix(path) => unix_is_free(path),
         };
         let own = running.contains(&listen.to_string());
         report.add(format_args!("listen {listen}"), free_or_own(free, own))?;

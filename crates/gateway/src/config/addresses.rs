@@ -1,23 +1,14 @@
 //! Where to listen, and whom to believe.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
 
 use super::text::{Unfit, deserialize_as_text};
+use crate::front::ListenAddress;
 use crate::front::origin::OriginRule;
-
-/// Where clients connect.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Listen {
-    /// A TCP address and port; port 0 lets the kernel choose.
-    Tcp(SocketAddr),
-    /// A unix socket, written `unix:/path`; always an absolute path.
-    Unix(PathBuf),
-}
 
 /// A network in CIDR notation, or one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,33 +18,7 @@ pub struct Network(IpNet);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(OriginRule);
 
-deserialize_as_text!(Listen, Network, Origin);
-
-impl FromStr for Listen {
-    type Err = Unfit;
-
-    fn from_str(text: &str) -> Result<Self, Unfit> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            let path = PathBuf::from(path);
-            let fits = path.is_absolute() && !text.contains('\0');
-            return fits.then_some(Self::Unix(path)).ok_or_else(|| {
-                Unfit::expected("an absolute path behind unix:, as in unix:/run/slackwater.sock")
-            });
-        }
-        text.parse().map(Self::Tcp).map_err(|_| {
-            Unfit::expected("ADDRESS:PORT such as 127.0.0.1:7682 or [::1]:7682, or unix:/path")
-        })
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(formatter),
-            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
-        }
-    }
-}
+deserialize_as_text!(ListenAddress, Network, Origin);
 
 impl Network {
     /// The network itself.
@@ -103,17 +68,6 @@ impl FromStr for Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn listen_addresses_are_tcp_or_unix() {
-        for text in ["127.0.0.1:7682", "[::1]:0", "unix:/run/a b.sock"] {
-            assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
-        }
-        for text in ["", "7682", ":7682", "localhost:7682", "127.0.0.1:65536", "unix:", "unix:here"]
-        {
-            assert!(text.parse::<Listen>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn a_network_may_be_one_address() {

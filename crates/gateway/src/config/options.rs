@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use super::addresses::{Listen, Network, Origin};
+use crate::front::ListenAddress;
+use super::addresses::{Network, Origin};
 use super::bus::BusText;
 use super::choices::{CloseCode, CloseFin, Count, Ingress, LogFilter, LogFormat, Refuse, UrlPath};
 use super::text::list;
@@ -32,7 +33,7 @@ pub struct ServeOptions {
     /// Where clients connect: ADDRESS:PORT or unix:/path; repeatable [default: 127.0.0.1:7682]
     #[arg(long, env = "SLACKWATER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     #[serde(deserialize_with = "list")]
-    pub listen: Option<Vec<Listen>>,
+    pub listen: Option<Vec<ListenAddress>>,
     /// The bus to relay to; embedded: has demo services inside [default: embedded:]
     #[arg(long, env = "SLACKWATER_BUS", value_name = "URL", hide_env_values = true)]
     pub bus: Option<BusText>,

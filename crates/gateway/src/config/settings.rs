@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::addresses::{Listen, Network, Origin};
+use crate::front::ListenAddress;
+use slackwater_core::osrf::check::MAX_DEPTH;
+
+use super::addresses::{Network, Origin};
 use super::bus::BusUrl;
 use super::choices::{CloseCode, CloseFin, Count, Ingress, LogFilter, LogFormat, Refuse, UrlPath};
 use super::error::ConfigError;
@@ -18,7 +21,7 @@ use super::units::{Patience, Period, Size};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Where clients connect, in the order given; at least one.
-    pub listen: Vec<Listen>,
+    pub listen: Vec<ListenAddress>,
     /// The bus to relay to.
     pub bus: BusUrl,
     /// The control socket, if the operator named it; else [`Surroundings::control_path`].
@@ -155,6 +158,10 @@ impl Settings {
         if deadline.is_some_and(|deadline| announce >= deadline) {
             return wrong("announce", "less than the deadline, within which it counts");
         }
+        let depth = count(options.max_depth, 128);
+        if depth > MAX_DEPTH {
+            return wrong("max_depth", &format!("at most {MAX_DEPTH}"));
+        }
         let bus = options.bus.unwrap_or_else(|| "embedded:".into());
         let bus = bus.read().map_err(|reason| ConfigError::Option { key: "bus", reason })?;
 
@@ -188,7 +195,7 @@ impl Settings {
             limits: Limits {
                 connections: count(options.max_connections, surroundings.connections()),
                 message_size: size(options.max_message_size, 10 << 20),
-                depth: count(options.max_depth, 128),
+                depth,
                 requests_in_flight: count(options.max_requests_in_flight, 256),
                 sessions: count(options.max_sessions, 64),
                 queued_bytes: size(options.max_queued_bytes, 16 << 20),
@@ -203,8 +210,8 @@ impl Settings {
 }
 
 /// Where a gateway listens that was not told where.
-pub(super) const DEFAULT_LISTEN: Listen =
-    Listen::Tcp(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7682));
+pub(super) const DEFAULT_LISTEN: ListenAddress =
+    ListenAddress::Tcp(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7682));
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

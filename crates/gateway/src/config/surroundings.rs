@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::process::{Resource, getrlimit, getuid};
+use rustix::process::{Resource, getrlimit, getuid, setrlimit};
 
-use super::addresses::Listen;
+use crate::front::ListenAddress;
 use super::settings::DEFAULT_LISTEN;
 
 /// What the process finds around it.
@@ -31,6 +31,15 @@ const RESERVED_FILES: u64 = 64;
 /// Where no limit on open files is set, this many connections are taken.
 const MOST_CONNECTIONS: u64 = 1_000_000;
 
+/// Raises the soft limit on open files to the hard one: each client is a descriptor, and the soft
+/// limit is kept low only for programs that use `select`.
+pub fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What cannot be raised stays; how many clients there may be is asked for afterwards.
+    setrlimit(Resource::Nofile, limit).ok();
+}
+
 impl Surroundings {
     /// Asks the operating system. The limit on open files is the soft one as it stands now.
     pub fn of_process() -> Self {
@@ -49,7 +58,7 @@ impl Surroundings {
 
     /// The control socket of a gateway that was not told another: its directory by these
     /// surroundings, its name by where the gateway listens (as bound, if the port was 0).
-    pub fn control_path(&self, listening: &[Listen]) -> PathBuf {
+    pub fn control_path(&self, listening: &[ListenAddress]) -> PathBuf {
         let directory = self.control_directories().next().unwrap_or_else(|| self.own_directory());
         directory.join(socket_name(listening))
     }
@@ -86,17 +95,17 @@ impl Surroundings {
 
 /// The file name of a gateway's control socket: its first port, or a hash of its first unix
 /// socket's path, which is the same in every build and on every machine.
-pub fn socket_name(listening: &[Listen]) -> String {
+pub fn socket_name(listening: &[ListenAddress]) -> String {
     let port = listening.iter().find_map(|listen| match listen {
-        Listen::Tcp(address) => Some(address.port()),
-        Listen::Unix(_) => None,
+        ListenAddress::Tcp(address) => Some(address.port()),
+        ListenAddress::Unix(_) => None,
     });
     if let Some(port) = port {
         return format!("{port}.sock");
     }
     match listening.first().unwrap_or(&DEFAULT_LISTEN) {
-        Listen::Tcp(address) => format!("{}.sock", address.port()),
-        Listen::Unix(path) => format!("{:016x}.sock", fnv1a(path.as_os_str().as_bytes())),
+        ListenAddress::Tcp(address) => format!("{}.sock", address.port()),
+        ListenAddress::Unix(path) => format!("{:016x}.sock", fnv1a(path.as_os_str().as_bytes())),
     }
 }
 
@@ -113,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_control_socket_is_named_after_the_first_port() {
-        let listen = |texts: &[&str]| -> Vec<Listen> {
+        let listen = |texts: &[&str]| -> Vec<ListenAddress> {
             texts.iter().map(|text| text.parse().unwrap()).collect()
         };
         assert_eq!(socket_name(&[]), "7682.sock");

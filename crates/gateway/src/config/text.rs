@@ -22,7 +22,7 @@ impl Unfit {
 pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
-    T: FromStr<Err = Unfit>,
+    T: FromStr<Err: Display>,
 {
     deserializer.deserialize_any(Parsing(PhantomData))
 }
@@ -31,7 +31,7 @@ where
 pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,
-    T: FromStr<Err = Unfit> + Deserialize<'de>,
+    T: FromStr<Err: Display> + Deserialize<'de>,
 {
     deserializer.deserialize_any(Listing(PhantomData)).map(Some)
 }
@@ -50,7 +50,7 @@ pub(super) use deserialize_as_text;
 
 struct Parsing<T>(PhantomData<T>);
 
-impl<T: FromStr<Err = Unfit>> Visitor<'_> for Parsing<T> {
+impl<T: FromStr<Err: Display>> Visitor<'_> for Parsing<T> {
     type Value = T;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -72,7 +72,7 @@ impl<T: FromStr<Err = Unfit>> Visitor<'_> for Parsing<T> {
 
 struct Listing<T>(PhantomData<T>);
 
-impl<'de, T: FromStr<Err = Unfit> + Deserialize<'de>> Visitor<'de> for Listing<T> {
+impl<'de, T: FromStr<Err: Display> + Deserialize<'de>> Visitor<'de> for Listing<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -29,20 +29,27 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// The text is neither `ADDR:PORT` nor `unix:/path`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither ADDR:PORT nor unix:/path")]
-pub struct NotAnAddress(String);
+/// Why a text is no [`ListenAddress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnAddress {
+    /// It is neither of the two.
+    #[error("expected ADDRESS:PORT such as 127.0.0.1:7682 or [::1]:7682, or unix:/path")]
+    Neither,
+    /// The path of a unix socket must be absolute.
+    #[error("expected an absolute path behind unix:, as in unix:/run/slackwater.sock")]
+    Path,
+}
 
 impl FromStr for ListenAddress {
     type Err = NotAnAddress;
 
     fn from_str(text: &str) -> Result<Self, NotAnAddress> {
-        let not_an_address = || NotAnAddress(text.to_owned());
         match text.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
-            Some(_) => Err(not_an_address()),
-            None => text.parse().map(Self::Tcp).map_err(|_| not_an_address()),
+            Some(path) if path.starts_with('/') && !path.contains('\0') => {
+                Ok(Self::Unix(path.into()))
+            }
+            Some(_) => Err(NotAnAddress::Path),
+            None => text.parse().map(Self::Tcp).map_err(|_| NotAnAddress::Neither),
         }
     }
 }
@@ -411,4 +418,22 @@ fn reason(error: &io::Error) -> String {
     ];
     let known = words.iter().find(|(kind, _)| *kind == error.kind());
     known.map_or_else(|| error.to_string(), |(_, words)| (*words).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_tcp_or_unix() {
+        for text in ["127.0.0.1:7682", "[::1]:0", "unix:/run/a b.sock"] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+        for text in ["", "7682", ":7682", "localhost:7682", "127.0.0.1:65536"] {
+            assert_eq!(text.parse::<ListenAddress>(), Err(NotAnAddress::Neither), "{text}");
+        }
+        for text in ["unix:", "unix:here", "unix:/a\0b"] {
+            assert_eq!(text.parse::<ListenAddress>(), Err(NotAnAddress::Path), "{text}");
+        }
+    }
 }

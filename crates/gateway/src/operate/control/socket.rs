@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
-use crate::config::{Listen, Surroundings};
+use crate::front::ListenAddress;
+use crate::config::{Surroundings};
 
 /// A bound control socket. Dropping it removes the file, if it still is ours.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl ControlSocket {
     pub fn bind(
         chosen: Option<&Path>,
         surroundings: &Surroundings,
-        listening: &[Listen],
+        listening: &[ListenAddress],
     ) -> Result<Self, SocketError> {
         let path = match chosen {
             Some(path) => path.to_owned(),
