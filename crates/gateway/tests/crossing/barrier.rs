@@ -1,4 +1,5 @@
-//! What reaches us before our Close has not crossed it: it is executed, however near it is.
+//! What reaches us before our Close has not crossed it: it is executed, however near it is. And
+//! only the client's Close proves that it has ours.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use slackwater_lab::raw::{frame, opcode};
 
 #[tokio::test]
 async fn a_request_in_one_piece_with_the_pong_is_executed() {
-    let gateway = gateway().await;
+    let mut gateway = gateway().await;
     let mut client = Caller::connect(gateway.address()).await.expect("a client");
     gateway.control("POST", "/drain", "").await.expect("a drain");
     for trace in 1..=20 {
@@ -19,8 +20,8 @@ async fn a_request_in_one_piece_with_the_pong_is_executed() {
         client.raw.send_bytes(&bytes).await.expect("sent");
         client.until_answered().await.expect("answered, not closed");
     }
-    let status = gateway.status().await.expect("a status");
-    assert_eq!((&status["crossed_requests"], &status["answered"]), (&json!(0), &json!(20)));
+    let status = gateway.until("all are answered", |status| status["answered"] == 20).await;
+    assert_eq!(status.expect("a status")["crossed_requests"], 0);
 }
 
 #[tokio::test]
@@ -37,6 +38,20 @@ async fn half_a_request_behind_the_pong_holds_the_close_back() {
     assert!(silence.is_err(), "{silence:?}");
     client.raw.send_bytes(rest).await.expect("sent");
     client.until_answered().await.expect("answered, not closed");
+}
+
+#[tokio::test]
+async fn our_fin_waits_for_the_clients_close() {
+    let gateway = gateway().await;
+    let mut client = Caller::connect(gateway.address()).await.expect("a client");
+    gateway.control("POST", "/drain", "").await.expect("a drain");
+    let payload = ping(&mut client).await;
+    client.pong(&payload).await.expect("sent");
+    let close = client.hear().await.expect("a Close");
+    assert_eq!(close, Heard::Close { code: 1012, reason: "drained".to_owned() });
+    let silence = tokio::time::timeout(Duration::from_millis(300), client.hear()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    client.leave(1012).await.expect("a FIN");
 }
 
 /// The barrier's Ping, which must be what comes next.

@@ -1,5 +1,7 @@
 //! An answer is owed until its last byte has reached the kernel, and no Close goes out before.
 
+use std::time::Duration;
+
 use serde_json::json;
 use slackwater_lab::caller::{Caller, Heard};
 use slackwater_lab::process::Gateway;
@@ -30,9 +32,11 @@ async fn an_answer_that_the_kernel_has_not_taken_is_pending_and_holds_the_drain(
             if one["queued_bytes"].as_u64() > Some(0) && one["pending"] == json!([]) {
                 return one["phase"].clone();
             }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert_eq!(waits.await, "draining");
+    let phase = tokio::time::timeout(Duration::from_secs(20), waits).await.expect("it waits");
+    assert_eq!(phase, "draining");
     let status = gateway.status().await.expect("a status");
     assert_eq!((&status["answered"], &status["pending_requests"]), (&json!(0), &json!(1)));
 
