@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::front::ListenAddress;
 use crate::config::{Patience, Period, ServeOptions, check_variables};
+use crate::front::ListenAddress;
 
 /// A WebSocket gateway that can be drained, stopped and upgraded without losing an answer
 #[derive(Debug, Parser)]

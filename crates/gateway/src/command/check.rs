@@ -7,10 +7,10 @@ use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::front::ListenAddress;
 use super::gateway::Gateway;
 use super::{Failure, print};
 use crate::config::{ServeOptions, Settings, Surroundings, Transport};
+use crate::front::ListenAddress;
 use crate::operate::control::is_live;
 
 pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> Result<u8, Failure> {

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use crate::front::ListenAddress;
 use super::addresses::{Network, Origin};
 use super::bus::BusText;
 use super::choices::{CloseCode, CloseFin, Count, Ingress, LogFilter, LogFormat, Refuse, UrlPath};
 use super::text::list;
 use super::units::{Patience, Period, Size};
+use crate::front::ListenAddress;
 
 /// Every setting of the gateway; what is absent has its default.
 #[derive(Debug, Clone, Default, Args, Deserialize)]

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use rustix::process::{Resource, getrlimit, getuid, setrlimit};
 
-use crate::front::ListenAddress;
 use super::settings::DEFAULT_LISTEN;
+use crate::front::ListenAddress;
 
 /// What the process finds around it.
 #[derive(Debug, Clone, Default)]

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
+use crate::config::Surroundings;
 use crate::front::ListenAddress;
-use crate::config::{Surroundings};
 
 /// A bound control socket. Dropping it removes the file, if it still is ours.
 #[derive(Debug)]
