@@ -29,6 +29,7 @@ pub(crate) struct Client {
     session: Session,
     since: Instant,
     traffic: Traffic,
+    requests: u64,
     reset: bool,
 }
 
@@ -43,7 +44,17 @@ impl Client {
         let session =
             Session::new(Arc::clone(gateway.sessions()), place.id(), place.xid_seed(), since);
         let traffic = Traffic::default();
-        Self { gateway, websocket, address, place, session, since, traffic, reset: false }
+        Self {
+            gateway,
+            websocket,
+            address,
+            place,
+            session,
+            since,
+            traffic,
+            requests: 0,
+            reset: false,
+        }
     }
 
     /// Runs until the connection has ended.
@@ -184,6 +195,9 @@ impl Client {
         if !events.is_empty() {
             for event in &events {
                 self.log(event);
+                if let Event::Received(requests) = event {
+                    self.requests += requests;
+                }
                 self.place.lost += event.lost_replies();
             }
             self.gateway.record(&events);
@@ -201,7 +215,7 @@ impl Client {
             connection = self.place.number(),
             reason = cause.name(),
             seconds = (seconds * 1000.0).round() / 1000.0,
-            messages = self.session.messages(),
+            requests = self.requests,
             "disconnected"
         );
         self.place.cause = Some(cause);

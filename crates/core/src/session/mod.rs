@@ -244,11 +244,6 @@ impl Session {
         &self.ledger
     }
 
-    /// Messages from the client so far.
-    pub fn messages(&self) -> u64 {
-        self.messages
-    }
-
     /// When the last data frame passed, either way.
     pub fn last_data(&self) -> Instant {
         self.last_data
