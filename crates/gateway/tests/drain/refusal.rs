@@ -78,18 +78,21 @@ async fn refuse_503_keeps_answering() {
 
 #[tokio::test]
 async fn during_the_announcement_new_clients_are_served_but_it_is_not_ready() {
-    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut gateway =
-        gateway(&["--announce", "1h", "--deadline", "0s", "--admin-listen", &admin.to_string()])
-            .await
-            .unwrap();
+    // A port that is free now may be taken a moment later: then another is tried.
+    let (mut gateway, admin) = loop {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let admin = free.local_addr().unwrap();
+        drop(free);
+        let listen = admin.to_string();
+        let options = ["--announce", "1h", "--deadline", "0s", "--admin-listen", &listen];
+        match gateway(&options).await {
+            Ok(gateway) => break (gateway, admin),
+            Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
+        }
+    };
     let get = |path: &'static str| async move {
-        exchange(
-            admin,
-            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
-        )
-        .await
-        .unwrap()
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        exchange(admin, request.as_bytes()).await.unwrap()
     };
     assert!(get("/readyz").await.starts_with("HTTP/1.1 200 "));
     gateway.control("POST", "/drain", "").await.unwrap();
