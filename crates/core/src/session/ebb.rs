@@ -63,7 +63,9 @@ impl Session {
 
     pub(super) fn on_pong(&mut self, nonce: u64, now: Instant) {
         if let Some(ping) = self.ping.take_if(|ping| ping.nonce == nonce) {
-            self.rtt = Some(now.saturating_duration_since(ping.sent));
+            // The least that was seen: what a busy client adds is not the path's.
+            let measured = now.saturating_duration_since(ping.sent);
+            self.rtt = Some(self.rtt.map_or(measured, |least| least.min(measured)));
         }
         if let State::Draining(order) = &mut self.state
             && order.barrier.take_if(|barrier| barrier.nonce == nonce).is_some()
