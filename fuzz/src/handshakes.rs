@@ -13,7 +13,7 @@ pub fn http_upgrade(data: &[u8]) {
     let Some(request) = read_head(data) else { return };
     let (head, ()) = request.into_parts();
     let peer = ClientAddress::of_peer(SocketAddr::new(IpAddr::from([192, 0, 2, 1]), 1));
-    let believed = peer.clone().behind_proxies(&head.headers, &[]);
+    let believed = peer.behind_proxies(&head.headers, &[]);
     assert_eq!(believed.to_string(), peer.to_string());
     let everyone = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a network"));
     assert!(peer.behind_proxies(&head.headers, &everyone).to_string().len() < 64);

@@ -1,5 +1,7 @@
 //! Each target takes any bytes and panics where a promise is broken. The fuzzer calls them, and so
-//! does the test that replays the corpus on a stable toolchain.
+//! does the test that replays the corpus on a stable toolchain (`cargo test`).
+//!
+//! To look for more: `RUSTC_BOOTSTRAP=1 cargo fuzz run --features libfuzzer TARGET` in this folder.
 #![forbid(unsafe_code)]
 
 mod answers;
