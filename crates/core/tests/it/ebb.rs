@@ -57,6 +57,22 @@ fn the_window_grows_with_the_round_trip_time() {
 }
 
 #[test]
+fn one_slow_pong_does_not_make_the_path_slow() {
+    let mut bench = Bench::new();
+    bench.drain();
+    for round_trip in [ms(50), ms(1_500)] {
+        bench.wait(ms(200));
+        bench.wait(round_trip);
+        bench.text("not JSON");
+        bench.pong();
+    }
+    bench.wait(ms(199));
+    assert_eq!(bench.pings.len(), 2);
+    bench.wait(ms(1));
+    assert_eq!(bench.pings.len(), 3);
+}
+
+#[test]
 fn the_window_shrinks_as_the_soft_deadline_comes_near() {
     let mut bench = Bench::new();
     bench.say("t", &[request(1)]);
