@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 pub use sender::{QueueLimits, Sender};
 
 pub mod embedded;
+pub mod redis;
 mod sender;
 pub mod services;
 pub mod worker;

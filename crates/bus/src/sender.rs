@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use slackwater_core::osrf::envelope::{Outgoing, Recipient};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// How much a bus takes before it gives envelopes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ const OVERHEAD: usize = 256;
 pub struct Sender {
     queue: mpsc::Sender<Queued>,
     bytes: Arc<Semaphore>,
+    closing: Arc<Notify>,
+    ended: watch::Receiver<()>,
 }
 
 /// An envelope on its way, with the room that it takes up until the bus is done with it.
@@ -39,11 +41,22 @@ pub(crate) struct Queued {
     pub(crate) room: OwnedSemaphorePermit,
 }
 
-/// A queue and its reading end, which a bus takes envelopes from.
-pub(crate) fn queue(limits: QueueLimits) -> (Sender, mpsc::Receiver<Queued>) {
+/// The end of a queue that a bus takes envelopes from. Dropping it says that the bus has ended.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    reader: mpsc::Receiver<Queued>,
+    closing: Arc<Notify>,
+    _ended: watch::Sender<()>,
+}
+
+/// A queue and its reading end.
+pub(crate) fn queue(limits: QueueLimits) -> (Sender, Queue) {
     let (queue, reader) = mpsc::channel(limits.envelopes.max(1));
     let bytes = Arc::new(Semaphore::new(limits.bytes.min(Semaphore::MAX_PERMITS)));
-    (Sender { queue, bytes }, reader)
+    let closing = Arc::new(Notify::new());
+    let (end, ended) = watch::channel(());
+    let sender = Sender { queue, bytes, closing: Arc::clone(&closing), ended };
+    (sender, Queue { reader, closing, _ended: end })
 }
 
 impl Sender {
@@ -67,6 +80,52 @@ impl Sender {
             Err(_full_or_ended) => Err(envelope),
         }
     }
+
+    /// Takes the bus to an orderly end, and waits for it: what was accepted is sent, nothing more
+    /// is taken, and what has arrived is given to the reader of the events, who must go on reading
+    /// meanwhile. A bus that does not answer is waited for for some seconds at most.
+    pub async fn close(&self) {
+        self.closing.notify_one();
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+}
+
+impl Queue {
+    /// The next envelope; `None` when nobody can send any more. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Option<Queued> {
+        loop {
+            tokio::select! {
+                queued = self.reader.recv() => return queued,
+                () = self.closing.notified() => self.reader.close(),
+            }
+        }
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.reader.len()
+    }
+
+    /// What waits already, if anything does.
+    pub(crate) fn waiting(&mut self) -> Option<Queued> {
+        self.reader.try_recv().ok()
+    }
+
+    /// Everything that waits, up to about so many bytes; at least one envelope. `None` when nobody
+    /// can send any more. Dropping the future loses nothing.
+    pub(crate) async fn batch(&mut self, most_bytes: usize) -> Option<Vec<Queued>> {
+        let first = self.next().await?;
+        let mut bytes = first.room.num_permits();
+        let mut batch = vec![first];
+        while bytes < most_bytes
+            && let Some(next) = self.waiting()
+        {
+            bytes += next.room.num_permits();
+            batch.push(next);
+        }
+        Some(batch)
+    }
 }
 
 fn weight(envelope: &Outgoing) -> usize {
@@ -85,7 +144,7 @@ mod tests {
         assert_eq!(sender.send(envelope(10)), Ok(()));
         assert_eq!(sender.send(envelope(10)), Ok(()));
         assert_eq!(sender.send(envelope(11)), Err(envelope(11)));
-        assert!(reader.try_recv().is_ok());
+        assert!(reader.waiting().is_some());
         assert_eq!(sender.send(envelope(11)), Ok(()));
     }
 
@@ -94,7 +153,7 @@ mod tests {
         let (sender, mut reader) = queue(QueueLimits { envelopes: 100, bytes: 2_000 });
         assert_eq!(sender.send(envelope(1_000)), Ok(()));
         assert_eq!(sender.send(envelope(1_000)), Err(envelope(1_000)));
-        let taken = reader.try_recv().expect("the first one");
+        let taken = reader.waiting().expect("the first one");
         assert_eq!(sender.send(envelope(1_000)), Err(envelope(1_000)), "read, but not done with");
         drop(taken);
         assert_eq!(sender.send(envelope(1_000)), Ok(()));
@@ -113,6 +172,36 @@ mod tests {
         drop(reader);
         assert_eq!(sender.send(envelope(1)), Err(envelope(1)));
         assert_eq!(sender.bytes.available_permits(), QueueLimits::default().bytes);
+    }
+
+    #[tokio::test]
+    async fn closing_takes_nothing_more_keeps_what_waits_and_ends_with_the_bus() {
+        let (sender, mut reader) = queue(QueueLimits::default());
+        assert_eq!(sender.send(envelope(1)), Ok(()));
+        let closer = sender.clone();
+        let close = tokio::spawn(async move { closer.close().await });
+        assert!(reader.next().await.is_some(), "what was accepted is still there");
+        assert!(reader.next().await.is_none(), "and then the end");
+        assert_eq!(sender.send(envelope(2)), Err(envelope(2)));
+        assert!(!close.is_finished(), "the bus is still there");
+        drop(reader);
+        close.await.expect("the bus has ended");
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_what_waits_up_to_a_number_of_bytes() {
+        let (sender, mut reader) = queue(QueueLimits::default());
+        for length in [1_000, 1_001, 1_002] {
+            assert_eq!(sender.send(envelope(length)), Ok(()));
+        }
+        let lengths = |batch: Option<Vec<Queued>>| {
+            let batch = batch.expect("some").into_iter();
+            batch.map(|queued| queued.envelope.body.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(reader.batch(2_000).await), [1_000, 1_001]);
+        assert_eq!(lengths(reader.batch(1).await), [1_002]);
+        drop(sender);
+        assert!(reader.batch(1).await.is_none());
     }
 
     fn envelope(length: usize) -> Outgoing {

@@ -1,5 +1,6 @@
 //! What tests and measurements of the gateway are made of. Not shipped.
 
+pub mod bus;
 pub mod caller;
 pub mod chance;
 pub mod crossing;

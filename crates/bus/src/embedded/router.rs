@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::port::{EmbeddedPort, Mailboxes};
 use crate::Event;
-use crate::sender::Queued;
+use crate::sender::{Queue, Queued};
 use crate::services::Service;
 use crate::worker::message::{self, Kind};
 use crate::worker::text::{self, Head, quote};
@@ -73,10 +73,10 @@ impl Router {
     }
 
     /// Routes until nobody can send any more, or nobody reads the answers.
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Queued>) {
+    pub(super) async fn run(mut self, mut queue: Queue) {
         loop {
             let queued = tokio::select! {
-                queued = queue.recv() => queued,
+                queued = queue.next() => queued,
                 () = self.events.closed() => None,
             };
             let Some(queued) = queued else { return };

@@ -1,0 +1,300 @@
+//! The bus's life: it pushes what the gateway sends, and when a connection is lost, gives back
+//! what is certainly unsent, says that the bus is lost, and gets it back.
+//!
+//! Law: an envelope is pushed at most once. What is not certainly unsent when a connection is
+//! lost is covered by [`Event::Lost`], which comes after every [`Event::Refused`] of that moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::backoff::Backoff;
+use super::lanes::Lanes;
+use super::link::{Broken, Link};
+use super::reader::{LAST, Reader, Stopped};
+use super::site::{Site, Way};
+use super::sweep::Sweeper;
+use super::{Error, post};
+use crate::Event;
+use crate::sender::{Queue, Queued};
+
+/// How long one attempt to connect may take when the bus is joined, and when it is lost.
+const JOINING: Duration = Duration::from_secs(5);
+const REJOINING: Duration = Duration::from_secs(2);
+/// How long a message to ourselves may be on its way.
+const ROUND_TRIP: Duration = Duration::from_secs(3);
+/// An idle connection is looked after so often.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Both connections to our own domain, as far as they are there.
+#[derive(Default)]
+pub(super) struct Links {
+    outbound: Option<Link>,
+    reader: Option<Reader>,
+    /// Messages to ourselves so far.
+    numbers: u64,
+}
+
+impl Links {
+    /// Joins the bus, and proves that what is pushed to our list is read.
+    pub(super) async fn join(
+        site: &Arc<Site>,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Self, Error> {
+        let mut links = Self::default();
+        links.open(site, events, JOINING).await?;
+        let Err(broken) = links.prove(site).await else { return Ok(links) };
+        if let Some(link) = &mut links.outbound
+            && let Err(broken) = link.delete(&[&site.address]).await
+        {
+            tracing::debug!(%broken, "our list may stay in Redis until the next start");
+        }
+        let (place, user) = (site.endpoint.to_string(), site.account.user.clone());
+        Err(match broken {
+            Broken::Denied(said) => Error::Rights { place, user, said },
+            Broken::Lost(reason) => Error::Connection { place, reason },
+        })
+    }
+
+    /// Makes the connections that are missing, and proves that what is pushed to our list is read.
+    async fn rejoin(
+        &mut self,
+        site: &Arc<Site>,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<(), String> {
+        self.open(site, events, REJOINING).await.map_err(|error| error.to_string())?;
+        self.prove(site).await.map_err(|broken| broken.to_string())
+    }
+
+    async fn open(
+        &mut self,
+        site: &Arc<Site>,
+        events: &mpsc::Sender<Event>,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        if self.reader.as_ref().is_none_or(Reader::has_stopped) {
+            let link = Link::open(&site.endpoint, &site.account, patience).await?;
+            self.reader = Some(Reader::start(link, Arc::clone(site), events.clone()));
+        }
+        if self.outbound.is_none() {
+            self.outbound = Some(Link::open(&site.endpoint, &site.account, patience).await?);
+        }
+        Ok(())
+    }
+
+    /// Sends a message to ourselves and waits until the reader has seen it.
+    async fn prove(&mut self, site: &Site) -> Result<(), Broken> {
+        self.numbers += 1;
+        let number = self.numbers;
+        self.post_to_ourselves(site, number).await?;
+        let Some(reader) = &mut self.reader else { return Err(missing()) };
+        match timeout(ROUND_TRIP, reader.sees(number)).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let stopped = reader.stopped().await;
+                self.reader = None;
+                Err(stopped.into())
+            }
+            Err(_) => Err(Broken::Lost("a message to ourselves does not arrive".to_owned())),
+        }
+    }
+
+    async fn post_to_ourselves(&mut self, site: &Site, number: u64) -> Result<(), Broken> {
+        let Some(link) = &mut self.outbound else { return Err(missing()) };
+        let text = format!("{}{number}", site.mark);
+        let answers = match link.push(&[(&site.address, text)]).await {
+            Ok(answers) => answers,
+            Err(broken) => {
+                self.outbound = None;
+                return Err(broken);
+            }
+        };
+        answers.into_iter().collect::<Result<(), String>>().map_err(Broken::Denied)
+    }
+
+    /// Waits for the reader's end, and says why it came.
+    async fn reader_stopped(&mut self) -> String {
+        let Some(reader) = &mut self.reader else { return missing().to_string() };
+        let stopped = reader.stopped().await;
+        self.reader = None;
+        // The other connection has the same fate, whether it knows it already or not.
+        self.outbound = None;
+        Broken::from(stopped).to_string()
+    }
+}
+
+fn missing() -> Broken {
+    Broken::Lost("there is no connection".to_owned())
+}
+
+/// A bus that has been joined.
+pub(super) struct Carrier {
+    pub(super) site: Arc<Site>,
+    pub(super) links: Links,
+    pub(super) lanes: Lanes,
+    pub(super) queue: Queue,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) sweeper: Sweeper,
+}
+
+/// Why nothing is carried just now.
+enum Pause {
+    /// Nobody sends any more, or nobody listens.
+    End,
+    /// The bus is lost.
+    Lost(String),
+}
+
+impl Carrier {
+    /// Carries until nobody can send any more, or nobody takes events.
+    pub(super) async fn run(mut self) {
+        while let Pause::Lost(reason) = self.carry().await {
+            // Those that wait at this moment: others may come for as long as we go on.
+            for _ in 0..self.queue.len() {
+                if let Some(queued) = self.queue.waiting() {
+                    post::refuse(&self.events, &queued.envelope, &reason).await;
+                }
+            }
+            drop(self.events.send(Event::Lost { reason: reason.clone() }).await);
+            if !self.rejoin(reason).await {
+                break;
+            }
+            drop(self.events.send(Event::Restored).await);
+        }
+        self.finish().await;
+    }
+
+    async fn carry(&mut self) -> Pause {
+        loop {
+            let Self { links, lanes, queue, events, .. } = &mut *self;
+            let batch = tokio::select! {
+                () = events.closed() => return Pause::End,
+                reason = links.reader_stopped() => return Pause::Lost(reason),
+                reason = lanes.loss() => {
+                    self.lost_in_a_lane(reason).await;
+                    continue;
+                }
+                batch = queue.batch(post::BATCH_BYTES) => batch,
+                () = sleep(IDLE) => Some(Vec::new()),
+            };
+            let Some(batch) = batch else { return Pause::End };
+            if let Err(reason) = self.send(batch).await {
+                return Pause::Lost(reason);
+            }
+        }
+    }
+
+    /// Sends a batch on its way; of an empty one, looks after the connection.
+    async fn send(&mut self, batch: Vec<Queued>) -> Result<(), String> {
+        let idle = batch.is_empty();
+        let mut own = Vec::with_capacity(batch.len());
+        for queued in batch {
+            let refused = match self.site.way(&queued.envelope) {
+                Ok(Way::Own) => {
+                    own.push(queued);
+                    continue;
+                }
+                Ok(Way::Domain(domain)) => {
+                    let domain = domain.to_owned();
+                    self.lanes.hand(&domain, queued)
+                }
+                Err(reason) => Some((queued, reason)),
+            };
+            if let Some((queued, reason)) = refused {
+                post::refuse(&self.events, &queued.envelope, &reason).await;
+            }
+        }
+        let Links { outbound: Some(link), reader: Some(reader), .. } = &mut self.links else {
+            return Err(missing().to_string());
+        };
+        let pushing = async {
+            if idle {
+                link.delete(&[&self.site.nothing]).await
+            } else {
+                post::push(link, &self.site, &own, &self.events).await
+            }
+        };
+        // A reader that stops has the events closed or the connection lost; waiting for an answer
+        // then would only hold up the news.
+        let lost = tokio::select! {
+            pushed = pushing => match pushed {
+                Ok(()) => return Ok(()),
+                Err(broken) => broken.to_string(),
+            },
+            stopped = reader.stopped() => {
+                self.links.reader = None;
+                Broken::from(stopped).to_string()
+            }
+        };
+        self.links.outbound = None;
+        Err(lost)
+    }
+
+    /// Of what was under way to another domain the outcome is unknown. The gateway has one word
+    /// for that, which is for all of the bus.
+    async fn lost_in_a_lane(&mut self, reason: String) {
+        drop(self.events.send(Event::Lost { reason }).await);
+        drop(self.events.send(Event::Restored).await);
+    }
+
+    /// Gets the bus back; what is sent meanwhile is given back. False: it is not wanted any more.
+    async fn rejoin(&mut self, mut reason: String) -> bool {
+        let mut backoff = Backoff::new();
+        loop {
+            let Self { site, links, queue, events, .. } = &mut *self;
+            let attempt = async {
+                sleep(backoff.pause(getrandom::u32().unwrap_or_default())).await;
+                links.rejoin(site, events).await
+            };
+            tokio::pin!(attempt);
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut attempt => break outcome,
+                    () = events.closed() => return false,
+                    queued = queue.next() => {
+                        let Some(queued) = queued else { return false };
+                        let reason = format!("the message bus is lost: {reason}");
+                        post::refuse(events, &queued.envelope, &reason).await;
+                    }
+                }
+            };
+            match outcome {
+                Ok(()) => return true,
+                Err(now) if now == reason => {}
+                Err(now) => {
+                    tracing::warn!(reason = now, "the bus is not back yet");
+                    reason = now;
+                }
+            }
+        }
+    }
+
+    /// The orderly end: all is sent, our list is read dry and deleted last.
+    async fn finish(self) {
+        let Self { site, mut links, lanes, queue, events, sweeper } = self;
+        lanes.finish(ROUND_TRIP).await;
+        if !events.is_closed()
+            && links.post_to_ourselves(&site, LAST).await.is_ok()
+            && let Some(reader) = &mut links.reader
+            && !matches!(timeout(ROUND_TRIP, reader.stopped()).await, Ok(Stopped::Dry))
+        {
+            tracing::warn!("what may have come last from the bus was not read");
+        }
+        let Links { mut outbound, reader, .. } = links;
+        drop(reader);
+        if outbound.is_none() {
+            outbound = Link::open(&site.endpoint, &site.account, REJOINING).await.ok();
+        }
+        let deleted = match &mut outbound {
+            Some(link) => link.delete(&[&site.address]).await,
+            None => Err(missing()),
+        };
+        if let Err(broken) = deleted {
+            tracing::warn!(address = site.address, %broken, "our list stays in Redis until the next start");
+        }
+        sweeper.finish().await;
+        drop(queue);
+    }
+}

@@ -1,0 +1,141 @@
+//! The journal: which addresses the processes of this host have used, so that a crash leaves
+//! nothing in Redis for ever. A file a process in the state directory, locked for as long as the
+//! process lives; a file whose lock is free names lists that nobody reads any more.
+//!
+//! A file outlives even an orderly end, because an answer may still come after it: the next
+//! process takes care of it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use slackwater_core::osrf::envelope::Address;
+
+use super::address;
+
+/// What the name of a journal's file ends with.
+const SUFFIX: &str = ".addresses";
+/// The most that is read of a file.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// Our own file and those of the dead that are ours to care for; all locked until it is dropped.
+#[derive(Debug)]
+pub(super) struct Journal {
+    _own: File,
+    dead: Vec<Dead>,
+}
+
+/// The file of a process that is gone.
+#[derive(Debug)]
+struct Dead {
+    path: PathBuf,
+    addresses: Vec<Address>,
+    _lock: File,
+}
+
+impl Journal {
+    /// Enters `address`, and takes over the files of the dead. Makes the directory if need be.
+    pub(super) fn open(directory: &Path, address: &str) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let name = address.rsplit(':').next().unwrap_or(address);
+        // It gets its name when it is locked and written: who finds it finds it whole.
+        let path = directory.join(format!("{name}{SUFFIX}"));
+        let nameless = directory.join(format!("{name}.new"));
+        let mut own =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&nameless)?;
+        own.lock()?;
+        writeln!(own, "{address}")?;
+        fs::rename(&nameless, &path)?;
+        let mut dead = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let found = entry?.path();
+            let is_journal = found.to_str().is_some_and(|name| name.ends_with(SUFFIX));
+            if is_journal && found != path {
+                match adopt(&found) {
+                    Ok(adopted) => dead.extend(adopted),
+                    Err(error) => {
+                        tracing::warn!(path = %found.display(), %error, "a journal of bus addresses that cannot be read");
+                    }
+                }
+            }
+        }
+        Ok(Self { _own: own, dead })
+    }
+
+    /// The addresses of those that are gone.
+    pub(super) fn of_the_dead(&self) -> Vec<Address> {
+        self.dead.iter().flat_map(|dead| dead.addresses.iter().cloned()).collect()
+    }
+
+    /// Removes the files of the dead: nothing will come for them any more.
+    pub(super) fn forget_the_dead(&mut self) {
+        for dead in std::mem::take(&mut self.dead) {
+            if let Err(error) = fs::remove_file(&dead.path) {
+                tracing::warn!(path = %dead.path.display(), %error, "cannot remove a journal of bus addresses");
+            }
+        }
+    }
+}
+
+/// Takes over the file of a process that is gone; that of a living one is left alone.
+fn adopt(path: &Path) -> io::Result<Option<Dead>> {
+    let file = File::open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let mut text = String::new();
+    (&file).take(MOST_BYTES).read_to_string(&mut text)?;
+    let addresses = text.lines().filter(|line| address::is_client(line)).map(str::to_owned);
+    Ok(Some(Dead { path: path.to_owned(), addresses: addresses.collect(), _lock: file }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_the_dead_are_found_and_those_of_the_living_are_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let directory = directory.path().join("made/here");
+        let [a, b, c] = [1, 2, 3].map(|n| address::client("gateway", "d", "h", n, n.into()));
+        let first = Journal::open(&directory, &a).expect("a journal");
+        let second = Journal::open(&directory, &b).expect("a journal");
+        assert!(first.of_the_dead().is_empty() && second.of_the_dead().is_empty());
+        drop(first);
+        let mut third = Journal::open(&directory, &c).expect("a journal");
+        assert_eq!(third.of_the_dead(), [a]);
+        third.forget_the_dead();
+        assert!(third.of_the_dead().is_empty());
+        drop(third);
+        drop(second);
+        let fourth =
+            Journal::open(&directory, "opensrf:client:gateway:d:h:4:4").expect("a journal");
+        let mut dead = fourth.of_the_dead();
+        dead.sort();
+        assert_eq!(dead, [b, c], "and the one that was forgotten is gone");
+    }
+
+    #[test]
+    fn two_do_not_care_for_the_same_dead() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [a, b, c] = [1, 2, 3].map(|n| address::client("gateway", "d", "h", n, n.into()));
+        drop(Journal::open(directory.path(), &a).expect("a journal"));
+        let second = Journal::open(directory.path(), &b).expect("a journal");
+        let third = Journal::open(directory.path(), &c).expect("a journal");
+        assert_eq!((second.of_the_dead(), third.of_the_dead()), (vec![a], vec![]));
+    }
+
+    #[test]
+    fn a_journal_cannot_name_anything_but_addresses() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let text = "opensrf:router:router:d\n\u{0}\nopensrf:client:a:b:c:1:2\n*\n";
+        fs::write(directory.path().join("x.addresses"), text).expect("written");
+        fs::write(directory.path().join("other"), "opensrf:client:a:b:c:1:3\n").expect("written");
+        fs::write(directory.path().join("y.addresses"), b"\xff\xfe").expect("written");
+        let journal = Journal::open(directory.path(), "opensrf:client:a:b:c:1:4").expect("opened");
+        assert_eq!(journal.of_the_dead(), ["opensrf:client:a:b:c:1:2"]);
+    }
+}

@@ -1,0 +1,159 @@
+//! The way to the workers of other domains: a connection to each domain's Redis, made on first
+//! use, with a task of its own, so that a domain that hangs holds up no other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::link::Link;
+use super::post;
+use super::site::Site;
+use crate::Event;
+use crate::sender::Queued;
+
+/// Other domains, at most: an address, and so a domain, is what a stranger says it is.
+const MOST_DOMAINS: usize = 5;
+/// Envelopes that may wait for a domain.
+const WAITING: usize = 1_024;
+/// How long to wait for a connection.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A domain that could not be reached is not tried again for so long.
+const PAUSE: Duration = Duration::from_millis(500);
+/// An idle connection is looked after so often.
+const IDLE: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Lanes {
+    site: Arc<Site>,
+    events: mpsc::Sender<Event>,
+    by_domain: HashMap<String, mpsc::Sender<Queued>>,
+    tasks: JoinSet<()>,
+    lose: mpsc::Sender<String>,
+    losses: mpsc::Receiver<String>,
+}
+
+impl Lanes {
+    pub(super) fn new(site: Arc<Site>, events: mpsc::Sender<Event>) -> Self {
+        let (lose, losses) = mpsc::channel(1);
+        let (by_domain, tasks) = (HashMap::new(), JoinSet::new());
+        Self { site, events, by_domain, tasks, lose, losses }
+    }
+
+    /// Hands an envelope to the lane of its domain; gives it back with the reason if it cannot.
+    pub(super) fn hand(&mut self, domain: &str, queued: Queued) -> Option<(Queued, String)> {
+        if !self.by_domain.contains_key(domain) {
+            if self.by_domain.len() >= MOST_DOMAINS {
+                return Some((queued, format!("{domain:?} is one domain too many")));
+            }
+            let (sender, waiting) = mpsc::channel(WAITING);
+            let (site, events) = (Arc::clone(&self.site), self.events.clone());
+            let lane =
+                Lane { domain: domain.to_owned(), site, events, link: None, closed_until: None };
+            self.tasks.spawn(lane.run(waiting, self.lose.clone()));
+            self.by_domain.insert(domain.to_owned(), sender);
+        }
+        let error = self.by_domain.get(domain)?.try_send(queued).err()?;
+        Some((error.into_inner(), format!("too many envelopes wait for domain {domain}")))
+    }
+
+    /// The next connection that was lost with envelopes under way. Dropping the future loses
+    /// nothing.
+    pub(super) async fn loss(&mut self) -> String {
+        self.losses.recv().await.unwrap_or_default()
+    }
+
+    /// Sends what waits, and ends.
+    pub(super) async fn finish(mut self, patience: Duration) {
+        self.by_domain.clear();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(patience, all).await.is_err() {
+            tracing::warn!("envelopes to another domain were still on their way at the end");
+        }
+    }
+}
+
+struct Lane {
+    domain: String,
+    site: Arc<Site>,
+    events: mpsc::Sender<Event>,
+    link: Option<Link>,
+    /// The domain cannot be reached; until when that is taken to be so, and why.
+    closed_until: Option<(Instant, String)>,
+}
+
+impl Lane {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Queued>, lose: mpsc::Sender<String>) {
+        loop {
+            match timeout(IDLE, waiting.recv()).await {
+                Err(_idle) => self.look_after().await,
+                Ok(None) => return,
+                Ok(Some(first)) => {
+                    let mut bytes = first.room.num_permits();
+                    let mut batch = vec![first];
+                    while bytes < post::BATCH_BYTES
+                        && let Ok(next) = waiting.try_recv()
+                    {
+                        bytes += next.room.num_permits();
+                        batch.push(next);
+                    }
+                    if let Err(reason) = self.push(&batch).await {
+                        // Full: a loss is reported already, and this one is part of it.
+                        drop(lose.try_send(reason));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pushes a batch, or gives it back. An error: nobody knows what has become of it.
+    async fn push(&mut self, batch: &[Queued]) -> Result<(), String> {
+        if let Err(reason) = self.open().await {
+            for queued in batch {
+                post::refuse(&self.events, &queued.envelope, &reason).await;
+            }
+            return Ok(());
+        }
+        let Some(link) = &mut self.link else { return Ok(()) };
+        post::push(link, &self.site, batch, &self.events).await.map_err(|broken| {
+            self.link = None;
+            format!("domain {}: {broken}", self.domain)
+        })
+    }
+
+    async fn open(&mut self) -> Result<(), String> {
+        if self.link.is_some() {
+            return Ok(());
+        }
+        if let Some((until, reason)) = &self.closed_until
+            && Instant::now() < *until
+        {
+            return Err(reason.clone());
+        }
+        let endpoint = self.site.endpoint_of(&self.domain);
+        match Link::open(&endpoint, &self.site.account, PATIENCE).await {
+            Ok(link) => {
+                self.link = Some(link);
+                Ok(())
+            }
+            Err(error) => {
+                let reason = format!("domain {}: {error}", self.domain);
+                self.closed_until = Some((Instant::now() + PAUSE, reason.clone()));
+                Err(reason)
+            }
+        }
+    }
+
+    /// Shows the server that we are there, and us that it is. With nothing under way, a loss
+    /// costs nothing.
+    async fn look_after(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        if let Err(broken) = link.delete(&[&self.site.nothing]).await {
+            tracing::info!(domain = self.domain, %broken, "an idle connection was lost");
+            self.link = None;
+        }
+    }
+}

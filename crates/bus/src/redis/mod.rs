@@ -1,0 +1,97 @@
+//! The Redis bus: OpenSRF 4's own. A message is pushed to a list, and whoever the list belongs to
+//! pops it. Two connections carry everything for all clients: one pushes, one reads.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::sender::{self, QueueLimits};
+use crate::{Bus, Event};
+use carrier::{Carrier, Links};
+use journal::Journal;
+use lanes::Lanes;
+use site::Site;
+use sweep::Sweeper;
+
+pub use error::Error;
+pub use link::Endpoint;
+
+mod address;
+mod backoff;
+mod carrier;
+mod envelope;
+mod error;
+mod journal;
+mod lanes;
+mod link;
+mod post;
+mod reader;
+mod site;
+mod sweep;
+
+/// Events that the bus may be ahead of the gateway; one holds about 4 MiB at most, or one message.
+const EVENTS_AHEAD: usize = 16;
+
+/// Which bus, who we are there, and how much of it we take.
+#[derive(Clone)]
+pub struct Options {
+    /// The Redis server of our own domain.
+    pub endpoint: Endpoint,
+    /// The user (an ACL user, and a part of our address).
+    pub username: String,
+    /// The password; without one, nobody logs in.
+    pub password: Option<String>,
+    /// Our own domain: the name by which others know the host of our server.
+    pub domain: String,
+    /// The router that requests to a service go to (`opensrf:router:NAME:DOMAIN`).
+    pub router_name: String,
+    /// A longer message, envelope and all, is refused; bytes.
+    pub max_message_size: usize,
+    /// So long a message, or a longer one, is logged; bytes.
+    pub size_warning: Option<usize>,
+    /// Where the journal of addresses is; made if need be.
+    pub state_directory: PathBuf,
+    /// How much the bus takes at one time.
+    pub queue: QueueLimits,
+}
+
+/// Without the password.
+impl fmt::Debug for Options {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Options")
+            .field("endpoint", &self.endpoint)
+            .field("username", &self.username)
+            .field("domain", &self.domain)
+            .field("router_name", &self.router_name)
+            .field("max_message_size", &self.max_message_size)
+            .field("size_warning", &self.size_warning)
+            .field("state_directory", &self.state_directory)
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Joins a Redis bus under a new address, once it is proven that what is pushed there is read.
+///
+/// Take it to its end with [`Sender::close`](crate::Sender::close): only then is our list read dry
+/// and deleted. If the process ends without, the next one with this state directory deletes it.
+///
+/// # Errors
+/// Anything that will not mend itself while we wait: see [`Error`].
+pub async fn connect(options: Options) -> Result<Bus, Error> {
+    let site = Arc::new(Site::new(&options)?);
+    let unusable = |source| Error::StateDirectory { path: options.state_directory.clone(), source };
+    let (event_sender, events) = mpsc::channel::<Event>(EVENTS_AHEAD);
+    // Before the address is used, so that it is never left behind unknown.
+    let journal = Journal::open(&options.state_directory, &site.address).map_err(unusable)?;
+    let links = Links::join(&site, &event_sender).await?;
+    let sweeper = Sweeper::start(Arc::clone(&site), journal);
+    let (sender, queue) = sender::queue(options.queue);
+    let lanes = Lanes::new(Arc::clone(&site), event_sender.clone());
+    let carrier = Carrier { site, links, lanes, queue, events: event_sender, sweeper };
+    tokio::spawn(carrier.run());
+    Ok(Bus { sender, events })
+}

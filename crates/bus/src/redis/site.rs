@@ -1,0 +1,111 @@
+//! What every part of one bus knows and nobody changes: who we are, where, and what goes where.
+
+use slackwater_core::osrf::envelope::{Address, Outgoing, Recipient};
+
+use super::link::{Account, Endpoint};
+use super::{Error, Options, address, envelope};
+
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) endpoint: Endpoint,
+    pub(super) account: Account,
+    /// The list that we read.
+    pub(super) address: Address,
+    /// What our messages to ourselves begin with.
+    pub(super) mark: String,
+    /// A list that is never there.
+    pub(super) nothing: String,
+    domain: String,
+    router: String,
+    max_message_size: usize,
+    size_warning: Option<usize>,
+}
+
+/// Whose Redis an envelope goes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Way<'a> {
+    Own,
+    Domain(&'a str),
+}
+
+impl Site {
+    pub(super) fn new(options: &Options) -> Result<Self, Error> {
+        for (what, name) in [
+            ("the user", &options.username),
+            ("the domain", &options.domain),
+            ("the router's name", &options.router_name),
+        ] {
+            if !address::is_name(name) {
+                return Err(Error::Name { what, name: name.clone() });
+            }
+        }
+        let (user, domain) = (&options.username, &options.domain);
+        let address = address::client(user, domain, &host(), std::process::id(), random()?);
+        Ok(Self {
+            endpoint: options.endpoint.clone(),
+            account: Account { user: user.clone(), password: options.password.clone() },
+            mark: format!("slackwater:{:032x}:", random()?),
+            nothing: format!("{address}:nothing"),
+            address,
+            domain: domain.clone(),
+            router: address::router(&options.router_name, domain),
+            max_message_size: options.max_message_size,
+            size_warning: options.size_warning,
+        })
+    }
+
+    /// Where this envelope goes, or why it cannot go anywhere.
+    pub(super) fn way<'a>(&self, envelope: &'a Outgoing) -> Result<Way<'a>, String> {
+        match &envelope.to {
+            Recipient::Service(_) => Ok(Way::Own),
+            Recipient::Worker(worker) => match address::domain_of(worker) {
+                None => Err(format!("{worker:?} is not the address of a worker")),
+                Some(domain) if domain == self.domain => Ok(Way::Own),
+                Some(_) if matches!(self.endpoint, Endpoint::Unix { .. }) => Ok(Way::Own),
+                Some(domain) => Ok(Way::Domain(domain)),
+            },
+        }
+    }
+
+    /// Where the Redis of a domain is.
+    pub(super) fn endpoint_of(&self, domain: &str) -> Endpoint {
+        if domain == self.domain { self.endpoint.clone() } else { self.endpoint.of_domain(domain) }
+    }
+
+    /// The list that an envelope goes to and its text there, or why it is not sent.
+    pub(super) fn text<'a>(&'a self, outgoing: &'a Outgoing) -> Result<(&'a str, String), String> {
+        let (list, to) = match &outgoing.to {
+            Recipient::Service(service) => (self.router.as_str(), address::any_worker_of(service)),
+            Recipient::Worker(worker) => (worker.as_str(), worker.clone()),
+        };
+        let head = envelope::Head {
+            to: &to,
+            from: &self.address,
+            thread: &outgoing.thread,
+            xid: Some(&outgoing.xid),
+        };
+        let text = envelope::write(head, &outgoing.body);
+        let (size, limit) = (text.len(), self.max_message_size);
+        if size > limit {
+            return Err(format!("the message has {size} bytes, the limit is {limit}"));
+        }
+        if self.size_warning.is_some_and(|warning| size >= warning) {
+            tracing::warn!(size, to, xid = outgoing.xid, "a large message for the bus");
+        }
+        Ok((list, text))
+    }
+}
+
+/// 128 random bits: two processes never get the same.
+fn random() -> Result<u128, Error> {
+    let half = || getrandom::u64().map_err(|error| Error::Randomness(error.to_string()));
+    Ok(u128::from(half()?) << 64 | u128::from(half()?))
+}
+
+/// The host's name as far as it can stand in an address; who reads the bus by hand looks for it.
+fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let name: String = name.chars().take(64).map(plain).collect();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}

@@ -1,0 +1,182 @@
+//! The bus goes away and comes back: said once, nothing sent twice, nothing that is read lost.
+
+use std::time::{Duration, Instant};
+
+use slackwater_bus::Event;
+use slackwater_core::osrf::envelope::Recipient;
+use slackwater_lab::bus::server::{OTHER_DOMAIN, Server};
+use slackwater_lab::process::Signal;
+
+use crate::client::{Client, Others, answer, threads_of};
+
+/// What the promise of one second is held to, on a machine that is busy with other things.
+const SOON: Duration = Duration::from_millis(1_500);
+
+/// Reads events until the bus is back. Gives the threads that were refused meanwhile.
+async fn until_restored(client: &mut Client) -> Vec<String> {
+    let (mut lost, mut refused) = (0, Vec::new());
+    loop {
+        match client.event().await {
+            Event::Lost { reason } => {
+                assert!(!reason.is_empty() && !reason.contains("gatewaypw"), "{reason}");
+                lost += 1;
+            }
+            Event::Refused { envelope, .. } => refused.push(envelope.thread),
+            Event::Restored => {
+                assert_eq!(lost, 1, "said once");
+                return refused;
+            }
+            Event::Received(envelopes) => panic!("{envelopes:?}"),
+        }
+    }
+}
+
+async fn is_lost(client: &mut Client) -> String {
+    let event = client.event().await;
+    let Event::Lost { reason } = event else { panic!("not lost: {event:?}") };
+    reason
+}
+
+async fn works(client: &mut Client, others: &mut Others, thread: &str) {
+    client.ask(thread);
+    assert_eq!(others.next().await["thread"], thread);
+    others.push(&client.address, &[answer(thread)]).await;
+    assert_eq!(client.threads(1).await, [thread]);
+}
+
+#[tokio::test]
+async fn a_reset_is_noticed_at_once_and_mended_at_once() {
+    let Some(server) = Server::start().await.expect("a server") else { return };
+    let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
+    for round in 0..5 {
+        works(&mut client, &mut others, &round.to_string()).await;
+        let cut = Instant::now();
+        let killed: u64 = server.ask("CLIENT KILL USER gateway").await.expect("killed");
+        assert_eq!(killed, 2);
+        until_restored(&mut client).await;
+        assert!(cut.elapsed() < SOON, "{:?}", cut.elapsed());
+    }
+    works(&mut client, &mut others, "after").await;
+    client.close().await;
+    assert_eq!(server.denials().await.expect("a log"), 0);
+}
+
+#[tokio::test]
+async fn no_blpop_is_abandoned() {
+    let Some(server) = Server::start().await.expect("a server") else { return };
+    let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
+    let (mut expected, mut got) = (Vec::new(), Vec::new());
+    for round in 0..20 {
+        // Only the connection that pushes is cut: the one that reads has a BLPOP under way.
+        let pusher = pusher(&server).await;
+        let killed: u64 = server.ask(&format!("CLIENT KILL ID {pusher}")).await.expect("killed");
+        assert_eq!(killed, 1);
+        client.ask("to a dead connection");
+        for number in 0..10 {
+            let thread = format!("{round}-{number}");
+            others.push(&client.address, &[answer(&thread)]).await;
+            expected.push(thread);
+        }
+        let (mut lost, mut restored) = (0, 0);
+        while restored == 0 || got.len() < expected.len() {
+            match client.event().await {
+                Event::Received(envelopes) => got.extend(envelopes.into_iter().map(|e| e.thread)),
+                Event::Lost { .. } => lost += 1,
+                Event::Restored => restored += 1,
+                Event::Refused { envelope, reason } => panic!("{envelope:?}: {reason}"),
+            }
+        }
+        assert_eq!((lost, restored), (1, 1));
+    }
+    assert_eq!(got, expected, "all that was pushed was delivered, once");
+    client.close().await;
+}
+
+/// The connection of the gateway that waits for nothing.
+async fn pusher(server: &Server) -> String {
+    let clients: String = server.ask("CLIENT LIST").await.expect("clients");
+    let ours = clients.lines().filter(|line| line.contains("user=gateway"));
+    let mut pushers = ours.filter(|line| !line.contains("cmd=blpop") && !line.contains("cmd=lpop"));
+    let id = |line: &str| line.strip_prefix("id=")?.split(' ').next().map(str::to_owned);
+    pushers.next().and_then(id).expect("a pusher")
+}
+
+#[tokio::test]
+async fn a_restart_is_survived_and_nothing_is_sent_twice() {
+    let Some(mut server) = Server::start().await.expect("a server") else { return };
+    let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
+    works(&mut client, &mut others, "before").await;
+    server.kill().expect("killed");
+    is_lost(&mut client).await;
+    let threads: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    for thread in &threads {
+        client.ask(thread);
+        let (envelope, reason) = client.refused().await;
+        assert_eq!(&envelope.thread, thread);
+        assert!(reason.starts_with("the message bus is lost: "), "{reason}");
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.start_again().await.expect("a server");
+    let back = Instant::now();
+    assert!(matches!(client.event().await, Event::Restored));
+    assert!(back.elapsed() < SOON, "{:?}", back.elapsed());
+    let mut others = Others::new(&server).await;
+    works(&mut client, &mut others, "after").await;
+    assert_eq!(others.all_of(crate::client::ROUTER).await, Vec::<serde_json::Value>::new());
+    client.close().await;
+    assert_eq!(server.denials().await.expect("a log"), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_lost_and_nothing_is_sent_twice() {
+    let Some(server) = Server::start().await.expect("a server") else { return };
+    let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
+    works(&mut client, &mut others, "before").await;
+    let hangs = Instant::now();
+    server.signal(Signal::STOP).expect("stopped");
+    client.ask("under way");
+    let reason = is_lost(&mut client).await;
+    assert!(reason.contains("no answer within 3 s"), "{reason}");
+    assert!(hangs.elapsed() < Duration::from_millis(4_500), "{:?}", hangs.elapsed());
+    client.ask("during");
+    assert_eq!(client.refused().await.0.thread, "during");
+    tokio::time::sleep(Duration::from_secs(5).saturating_sub(hangs.elapsed())).await;
+    server.signal(Signal::CONT).expect("goes on");
+    let back = Instant::now();
+    let event = client.event().await;
+    assert!(matches!(event, Event::Restored), "{event:?}");
+    assert!(back.elapsed() < SOON, "{:?}", back.elapsed());
+    client.ask("after");
+    // What was under way may have arrived, once; what was refused has not.
+    let mut arrived = threads_of(&[others.next().await]);
+    if arrived == ["under way"] {
+        arrived.extend(threads_of(&[others.next().await]));
+        assert_eq!(arrived.remove(0), "under way");
+    }
+    assert_eq!(arrived, ["after"]);
+    others.push(&client.address, &[answer("after")]).await;
+    assert_eq!(client.threads(1).await, ["after"]);
+    assert_eq!(others.all_of(crate::client::ROUTER).await, Vec::<serde_json::Value>::new());
+    client.close().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_to_another_domain_may_be_lost_and_the_bus_is_not() {
+    let Some(server) = Server::start().await.expect("a server") else { return };
+    let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
+    let far = format!("opensrf:client:opensrf:{OTHER_DOMAIN}:h:1:3");
+    client.send(Recipient::Worker(far.clone()), "first");
+    assert_eq!(others.next_of(&far).await["thread"], "first");
+    let local = format!("{OTHER_DOMAIN}:{}", server.port());
+    let killed: u64 = server.ask(&format!("CLIENT KILL LADDR {local}")).await.expect("killed");
+    assert_eq!(killed, 1);
+    // Whether it arrives nobody can say: the connection is dead, and we find out by using it.
+    client.send(Recipient::Worker(far.clone()), "second");
+    let first = client.event().await;
+    assert!(matches!(&first, Event::Lost { reason } if reason.contains(OTHER_DOMAIN)), "{first:?}");
+    assert!(matches!(client.event().await, Event::Restored));
+    client.send(Recipient::Worker(far.clone()), "third");
+    assert_eq!(others.next_of(&far).await["thread"], "third", "the second was not sent again");
+    works(&mut client, &mut others, "after").await;
+    client.close().await;
+}

@@ -1,0 +1,239 @@
+//! A redis-server for one test, with the accounts that OpenSRF sites have, seen and steered from
+//! an account that may do everything.
+
+use std::io::{self, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue};
+use rustix::process::{Pid, Signal, kill_process};
+use slackwater_bus::QueueLimits;
+use slackwater_bus::redis::{Endpoint, Options};
+
+/// The domain of the gateway: a loopback address, so that nothing need be configured.
+pub const DOMAIN: &str = "127.0.0.1";
+/// Another domain, on the same server.
+pub const OTHER_DOMAIN: &str = "127.0.1.2";
+
+/// How long anything is waited for that should come at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The rights of OpenSRF's own accounts; those of services have the services' lists too.
+const RIGHTS: &str = "-@all +lpop +blpop +rpush +del ~opensrf:router:* ~opensrf:client:*";
+
+/// A running redis-server; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    port: u16,
+    options: Vec<String>,
+    directory: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts one on a free port; none, and a loud word about it, if it is not installed.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start() -> io::Result<Option<Self>> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one with more options.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_with(options: &[&str]) -> io::Result<Option<Self>> {
+        if !installed() {
+            skipped("redis-server is not installed: nothing was tested over a real Redis");
+            return Ok(None);
+        }
+        let directory = tempfile::tempdir()?;
+        let accounts = [
+            "user default on >adminpw ~* &* +@all".to_owned(),
+            format!("user opensrf on >opensrfpw {RIGHTS} ~opensrf:service:*"),
+            format!("user router on >routerpw {RIGHTS} ~opensrf:service:*"),
+            format!("user gateway on >gatewaypw {RIGHTS}"),
+            "user poor on >poorpw -@all +rpush +del ~opensrf:client:*".to_owned(),
+        ];
+        std::fs::write(directory.path().join("accounts"), accounts.join("\n") + "\n")?;
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        // A port that is free now may be gone before the server has it.
+        for _ in 0..10 {
+            let port = TcpListener::bind((DOMAIN, 0))?.local_addr()?.port();
+            let mut process = spawn(directory.path(), port, &options)?;
+            if is_up(&mut process, port).await? {
+                return Ok(Some(Self { process, port, options, directory }));
+            }
+        }
+        Err(io::Error::other("redis-server does not start"))
+    }
+
+    /// Its port, in both domains.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its unix socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    /// What a gateway is told about it.
+    #[must_use]
+    pub fn gateway(&self, state_directory: &Path) -> Options {
+        Options {
+            endpoint: Endpoint::Tcp { host: DOMAIN.to_owned(), port: self.port },
+            username: "gateway".to_owned(),
+            password: Some("gatewaypw".to_owned()),
+            domain: DOMAIN.to_owned(),
+            router_name: "router".to_owned(),
+            max_message_size: 10 << 20,
+            size_warning: None,
+            state_directory: state_directory.to_owned(),
+            queue: QueueLimits::default(),
+        }
+    }
+
+    /// A connection that may do everything.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn admin(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let client = Client::open(format!("redis://default:adminpw@{DOMAIN}:{}", self.port))?;
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// Runs one command as one who may do everything: `ask("LLEN name")`.
+    ///
+    /// # Errors
+    /// It does not answer, or not so.
+    pub async fn ask<T: FromRedisValue>(&self, command: &str) -> redis::RedisResult<T> {
+        let mut words = command.split(' ');
+        let mut asked = Cmd::new();
+        words.by_ref().for_each(|word| {
+            asked.arg(word);
+        });
+        asked.query_async(&mut self.admin().await?).await
+    }
+
+    /// All lists.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn lists(&self) -> redis::RedisResult<Vec<String>> {
+        self.ask("KEYS *").await
+    }
+
+    /// How often an account tried what it may not.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn denials(&self) -> redis::RedisResult<usize> {
+        let log: Vec<redis::Value> = self.ask("ACL LOG").await?;
+        Ok(log.len())
+    }
+
+    /// Waits until `pattern` names as many lists.
+    ///
+    /// # Errors
+    /// It does not come to be.
+    pub async fn until_lists(&self, pattern: &str, count: usize) -> io::Result<()> {
+        let began = Instant::now();
+        loop {
+            let lists: Vec<String> =
+                self.ask(&format!("KEYS {pattern}")).await.map_err(io::Error::other)?;
+            if lists.len() == count {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(io::Error::other(format!("not {count}: {lists:?}")));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Sends it a signal: `STOP` and `CONT` make it hang and go on.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal)?)
+    }
+
+    /// Ends it with all that it holds.
+    ///
+    /// # Errors
+    /// It cannot be ended.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(drop)
+    }
+
+    /// Starts it again after [`Server::kill`], empty, on the same port.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_again(&mut self) -> io::Result<()> {
+        self.process = spawn(self.directory.path(), self.port, &self.options)?;
+        if is_up(&mut self.process, self.port).await? {
+            Ok(())
+        } else {
+            Err(io::Error::other("redis-server does not start again"))
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be gone already.
+        drop(self.kill());
+    }
+}
+
+/// Says that something could not be tested on this machine.
+pub fn skipped(what: &str) {
+    let mut line = format!("SKIPPED: {what}\n");
+    // The one place where a test's word is sure to be seen.
+    drop(io::stderr().write_all(line.as_bytes()));
+    if let Some(path) = std::env::var_os("SLACKWATER_SKIPPED") {
+        line.drain(.."SKIPPED: ".len());
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        drop(file.and_then(|mut file| file.write_all(line.as_bytes())));
+    }
+}
+
+fn installed() -> bool {
+    let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+fn spawn(directory: &Path, port: u16, options: &[String]) -> io::Result<Child> {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.to_string(), "--bind", DOMAIN, OTHER_DOMAIN]);
+    command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(directory);
+    command.arg("--aclfile").arg(directory.join("accounts"));
+    command.arg("--unixsocket").arg(directory.join("socket")).args(options);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+}
+
+/// Waits until it accepts connections; false if it has ended instead.
+async fn is_up(process: &mut Child, port: u16) -> io::Result<bool> {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if process.try_wait()?.is_some() {
+            return Ok(false);
+        }
+        if tokio::net::TcpStream::connect((OTHER_DOMAIN, port)).await.is_ok() {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Err(io::ErrorKind::TimedOut.into())
+}
