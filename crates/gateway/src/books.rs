@@ -19,6 +19,8 @@ pub(crate) struct Books {
     pub(crate) bus_lost: Option<String>,
     /// Orders given to the listeners; an answer to an older one means nothing.
     pub(crate) orders: u64,
+    /// Whether a client was refused for want of a place since the last one left.
+    pub(crate) full: bool,
 }
 
 /// What of a status does not change.
@@ -31,7 +33,7 @@ pub(crate) struct Fixed {
 
 impl Books {
     pub(crate) fn new(drain: Drain) -> Self {
-        Self { drain, counters: Counters::default(), bus_lost: None, orders: 0 }
+        Self { drain, counters: Counters::default(), bus_lost: None, orders: 0, full: false }
     }
 
     /// A connection has ended.

@@ -10,6 +10,7 @@ use slackwater_core::osrf::wrapper::Fault;
 use slackwater_core::session::{Input, Output, Phase, Session, Traffic};
 use tokio::time::sleep_until;
 
+use crate::clock::now;
 use crate::describe::describe;
 use crate::front::ClientAddress;
 use crate::front::websocket::{self, Ending, WebSocket};
@@ -280,9 +281,4 @@ async fn next(websocket: &mut WebSocket, reads: bool) -> Option<Result<websocket
         return Some(websocket.next().await);
     }
     websocket.flush().await.err().map(Err)
-}
-
-/// The runtime's clock, which tests may hold still.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

@@ -1,25 +1,24 @@
 //! The running gateway: where clients, bus, listeners and operator meet. It feeds the one drain
 //! of the process and does what that says; what it does to others never waits.
 
+mod operations;
+mod place;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use slackwater_bus::Event as BusEvent;
-use slackwater_core::drain::{ConnectionId, Drain, Input, Output, Verdict};
-use slackwater_core::event::{Cause, Event};
+use slackwater_core::drain::{Drain, Input, Output, Verdict};
+use slackwater_core::event::Event;
 use slackwater_core::session;
-use slackwater_core::session::identity::ClientId;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+pub use self::place::Place;
 use crate::books::{Books, Fixed, shown};
-use crate::client::{Client, now};
-use crate::front;
+use crate::clock::now;
 use crate::hub::Hub;
-use crate::mailbox::{Letter, Mailbox};
-use crate::operate::status::{
-    Answer, Connection, Deadline, DrainRequest, Operations, Phase, Refused, Selection, Status,
-};
+use crate::mailbox::Letter;
+use crate::operate::status::Phase;
 use crate::operate::systemd;
 
 /// One gateway.
@@ -253,190 +252,7 @@ impl fmt::Debug for Gateway {
     }
 }
 
-/// A client's place in the gateway: taken before its handshake is answered, so that no drain can
-/// end between the two, and given back when its task ends, however it ends.
-#[derive(Debug)]
-pub struct Place {
-    gateway: Arc<Gateway>,
-    number: ConnectionId,
-    id: ClientId,
-    xid_seed: u64,
-    mailbox: Arc<Mailbox>,
-    /// What the operator's deadline cost on this connection.
-    pub(crate) lost: u64,
-    /// Why it ended; stays `None` if the handshake came to nothing.
-    pub(crate) cause: Option<Cause>,
-}
-
-impl Place {
-    pub(crate) fn number(&self) -> ConnectionId {
-        self.number
-    }
-
-    pub(crate) fn id(&self) -> ClientId {
-        self.id
-    }
-
-    pub(crate) fn xid_seed(&self) -> u64 {
-        self.xid_seed
-    }
-
-    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
-        &self.mailbox
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut books = self.gateway.books();
-        self.gateway.hub.leave(self.number, self.id);
-        if let Some(cause) = self.cause {
-            books.closed(cause);
-        }
-        let left = Input::Left { id: self.number, lost: self.lost };
-        self.gateway.tell_locked(&mut books, |drain| drain.handle_input(left, now()));
-    }
-}
-
-/// What clients are handed to.
-#[derive(Debug)]
-pub struct Clients {
-    gateway: Arc<Gateway>,
-    numbers: std::sync::atomic::AtomicU64,
-}
-
-impl Clients {
-    /// The clients of this gateway.
-    pub fn of(gateway: Arc<Gateway>) -> Arc<Self> {
-        Arc::new(Self { gateway, numbers: std::sync::atomic::AtomicU64::new(1) })
-    }
-}
-
-impl front::Handler for Clients {
-    type Permit = Place;
-
-    fn admit(&self) -> Option<Place> {
-        let gateway = &self.gateway;
-        let mut bits = [0; 24];
-        if let Err(error) = getrandom::fill(&mut bits) {
-            tracing::error!(%error, "no randomness: a client is refused");
-            return None;
-        }
-        let (name, seed) = bits.split_at(16);
-        let id = ClientId::from_random(u128::from_be_bytes(name.try_into().ok()?));
-        let xid_seed = u64::from_be_bytes(seed.try_into().ok()?);
-        let number = self.numbers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let mailbox = Arc::new(Mailbox::new(gateway.limits.queued_bytes));
-
-        let mut books = gateway.books();
-        if books.drain.connections() >= gateway.limits.connections {
-            tracing::warn!(limit = gateway.limits.connections, "full: a client is refused");
-            return None;
-        }
-        if books.bus_lost.is_some() {
-            mailbox.post(Letter::BusLost);
-        }
-        gateway.hub.enter(number, id, Arc::clone(&mailbox));
-        let joined = Input::Joined(number);
-        gateway.tell_locked(&mut books, |drain| drain.handle_input(joined, now()));
-        drop(books);
-        let gateway = Arc::clone(gateway);
-        Some(Place { gateway, number, id, xid_seed, mailbox, lost: 0, cause: None })
-    }
-
-    fn connected(
-        self: Arc<Self>,
-        client: front::Client<Place>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let front::Client { websocket, address, request, permit } = client;
-        drop(request);
-        Client::new(Arc::clone(&self.gateway), websocket, address, permit).run()
-    }
-}
-
-impl Operations for Gateway {
-    fn status(&self) -> Answer<'_, Status> {
-        let fixed = self.fixed.get_or_init(|| Fixed {
-            began: now(),
-            bus_url: String::new(),
-            listen: vec![],
-        });
-        let status = self.books().status(fixed, now());
-        Box::pin(async { status })
-    }
-
-    fn connections(&self, which: Selection) -> Answer<'_, Vec<Connection>> {
-        Box::pin(async move {
-            let (only_holding, at_most) = match which {
-                Selection::All => (false, usize::MAX),
-                Selection::Holding { at_most } => (true, at_most),
-            };
-            let asked: Vec<_> = self
-                .hub
-                .mailboxes(only_holding)
-                .into_iter()
-                .map(|mailbox| {
-                    let (sender, answer) = oneshot::channel();
-                    mailbox.post(Letter::Describe(sender));
-                    answer
-                })
-                .collect();
-            let mut connections = Vec::with_capacity(asked.len());
-            for answer in asked {
-                // Its task answers unless it is just ending.
-                connections.extend(answer.await.ok());
-            }
-            if only_holding {
-                connections
-                    .retain(|holder| !holder.pending.is_empty() || !holder.sessions.is_empty());
-                connections.sort_by(|a, b| held_for(b).total_cmp(&held_for(a)));
-                connections.truncate(at_most);
-            } else {
-                connections.sort_by_key(|connection| connection.id);
-            }
-            connections
-        })
-    }
-
-    fn drain(&self, request: DrainRequest) -> Answer<'_, Result<(), Refused>> {
-        let deadline = request.deadline.map(|deadline| match deadline {
-            Deadline::After(time) => Some(time),
-            Deadline::Never => None,
-        });
-        self.tell(Input::Drain { exit: false, deadline, seed: seed() });
-        Box::pin(async { Ok(()) })
-    }
-
-    fn undrain(&self) -> Answer<'_, Result<(), Refused>> {
-        let mut books = self.books();
-        if let Err(too_late) = books.drain.may_undrain() {
-            return Box::pin(async move { Err(Refused(too_late.to_string())) });
-        }
-        self.tell_locked(&mut books, |drain| drain.handle_input(Input::Undrain, now()));
-        drop(books);
-        let (sender, done) = oneshot::channel();
-        self.order(Order::Report(sender));
-        Box::pin(async {
-            // Whoever is told that the drain is off may connect at once.
-            tokio::time::timeout(Duration::from_secs(5), done)
-                .await
-                .map_err(|_| Refused("the listeners do not open again".to_owned()))?
-                .map_err(|_| Refused("the gateway is ending".to_owned()))
-        })
-    }
-
-    fn phase(&self) -> watch::Receiver<Phase> {
-        self.phase.subscribe()
-    }
-}
-
 /// Random bits for the order of an ebb; without randomness, some order or other.
 pub(crate) fn seed() -> u64 {
     getrandom::u64().unwrap_or_default()
-}
-
-fn held_for(connection: &Connection) -> f64 {
-    let pending = connection.pending.iter().map(|request| request.age_seconds);
-    let sessions = connection.sessions.iter().map(|session| session.age_seconds);
-    pending.chain(sessions).fold(0.0, f64::max)
 }

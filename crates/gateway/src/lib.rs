@@ -6,6 +6,8 @@
 
 mod books;
 mod client;
+mod clients;
+mod clock;
 mod describe;
 mod hub;
 mod mailbox;

@@ -10,11 +10,12 @@ use slackwater_core::{drain, session};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::clients::Clients;
 use crate::command::print;
 use crate::config::{CloseFin, Refuse, Settings, Surroundings, Transport};
 use crate::front::listener::Refusal;
 use crate::front::{self, Front, ListenAddress, ListenError, Listener, Then, handshake, websocket};
-use crate::gateway::{Clients, Gateway, Limits, Order};
+use crate::gateway::{Gateway, Limits, Order};
 use crate::operate::control::{ControlSocket, Server, SocketError};
 use crate::operate::signals::Signals;
 use crate::operate::systemd;

@@ -1,6 +1,6 @@
 //! Drain and undrain at random moments under load: the gateway's figures add up at every instant,
 //! every client is served as the close contract says, and nothing leaks (DRAIN.md, invariants 1 to
-//! 7). Long form: `SLACKWATER_TEST_LONG=1`.
+//! 7). Long form: `LAB_LONG=1`.
 
 use std::time::Instant;
 

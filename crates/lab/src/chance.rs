@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 /// Names the seed of the next run; without it every run has a new one.
-const SEED: &str = "SLACKWATER_TEST_SEED";
+const SEED: &str = "LAB_SEED";
 
 /// A generator (splitmix64). Good enough to scatter tests, and for nothing else.
 #[derive(Debug, Clone)]
 pub struct Chance(u64);
 
-/// The seed for a run: from `SLACKWATER_TEST_SEED`, or a new one. To be printed.
+/// The seed for a run: from `LAB_SEED`, or a new one. To be printed.
 #[must_use]
 pub fn seed() -> u64 {
     let named = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());

@@ -45,9 +45,7 @@ impl Gateway {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SLACKWATER_")) {
-            command.env_remove(name);
-        }
+        forget_settings(&mut command);
         let mut child = command.kill_on_drop(true).spawn()?;
         let log = Arc::new(Mutex::new(String::new()));
         if let Some(stderr) = child.stderr.take() {
@@ -169,6 +167,7 @@ impl Gateway {
     pub async fn command(&self, arguments: &[&str]) -> io::Result<std::process::Output> {
         let mut command = Command::new(&self.program);
         command.args(arguments).arg("--control").arg(self.control_path());
+        forget_settings(&mut command);
         tokio::time::timeout(PATIENCE, command.stdin(Stdio::null()).output()).await?
     }
 
@@ -180,6 +179,15 @@ impl Gateway {
 
     fn control_path(&self) -> PathBuf {
         self.directory.path().join("control")
+    }
+}
+
+/// Settings in the tester's own environment are not the test's.
+fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SLACKWATER_") {
+            command.env_remove(name);
+        }
     }
 }
 

@@ -5,11 +5,11 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 
 /// Set to 1, it asks for the full length.
-const LONG: &str = "SLACKWATER_TEST_LONG";
+const LONG: &str = "LAB_LONG";
 
 /// Names files in which `./test` collects what it shows at its end.
-const FIGURES: &str = "SLACKWATER_FIGURES";
-const SKIPPED: &str = "SLACKWATER_SKIPPED";
+const FIGURES: &str = "LAB_FIGURES";
+const SKIPPED: &str = "LAB_SKIPPED";
 
 /// Whether the full length is asked for.
 #[must_use]

@@ -58,7 +58,6 @@ impl Session {
     fn apply(&mut self, number: u64, learnt: Learnt, now: Instant) {
         let Some(conversation) = self.ledger.get_mut(number) else { return };
         let (thread, service) = (conversation.thread.clone(), conversation.service.clone());
-        let mut released = Vec::new();
         let abandoned =
             if learnt.over { std::mem::take(&mut conversation.requests) } else { Vec::new() };
         if learnt.worker.is_some() {
@@ -69,23 +68,21 @@ impl Session {
             self.owed += 1;
             self.settled(&service, &thread, request, outcome, now);
         }
+        let status = Status::never_executed("the session had ended");
         for part in learnt.released {
             self.tell(Event::Released(part.requests.len() as u64));
-            match &learnt.worker {
-                Some(worker) => {
+            match (&learnt.worker, learnt.refusal) {
+                (Some(worker), _) => {
                     self.executed(&service, &part.requests);
                     self.send(number, Recipient::Worker(worker.clone()), &part.xid, part.body);
                 }
-                None => released.extend(part.requests),
+                (None, Some(code)) => {
+                    for _ in part.requests {
+                        self.tell(Event::Rejected { code });
+                    }
+                }
+                (None, None) => self.reject_held(&thread, part, &status, now),
             }
-        }
-        for code in &learnt.refused_held {
-            self.tell(Event::Rejected { code: *code });
-        }
-        let status = Status::never_executed("the session had ended");
-        for request in released.into_iter().skip(learnt.refused_held.len()) {
-            self.reply(status_reply(&thread, &request.xid, request.trace, &status), now);
-            self.tell(Event::Rejected { code: status.code });
         }
         for request in abandoned {
             // A worker answers in order: what it had not answered when it left, it had not begun.
@@ -129,13 +126,13 @@ impl Session {
         for _ in &recalled {
             self.tell(Event::Recalled);
         }
-        for part in waiting {
-            self.tell(Event::Released(part.requests.len() as u64));
-            recalled.extend(part.requests);
-        }
         for request in recalled {
             self.reply(status_reply(&thread, &request.xid, request.trace, &status), now);
             self.tell(Event::Rejected { code: status.code });
+        }
+        for part in waiting {
+            self.tell(Event::Released(part.requests.len() as u64));
+            self.reject_held(&thread, part, &status, now);
         }
         self.ledger.tidy(number);
     }
@@ -174,6 +171,16 @@ impl Session {
         });
     }
 
+    /// Refuses what waited behind a CONNECT.
+    pub(super) fn reject_held(&mut self, thread: &str, part: Held, status: &Status, now: Instant) {
+        for trace in part.traces() {
+            self.reply(status_reply(thread, &part.xid, trace, status), now);
+        }
+        for _ in part.requests {
+            self.tell(Event::Rejected { code: status.code });
+        }
+    }
+
     fn number_of(&self, thread: &str) -> Option<u64> {
         ClientId::parse_thread(thread).filter(|(id, _)| *id == self.id).map(|(_, number)| number)
     }
@@ -188,8 +195,8 @@ struct Learnt {
     worker: Option<Address>,
     /// What need wait for the CONNECT no longer.
     released: Vec<Held>,
-    /// The first requests of `released` were refused with the CONNECT: the code that each got.
-    refused_held: Vec<u16>,
+    /// What is in `released` was refused with the CONNECT, and the client told: the code.
+    refusal: Option<u16>,
     /// The worker has left: what is pending with it will not be answered.
     over: bool,
     /// There is one session less.
@@ -273,9 +280,8 @@ impl Learnt {
         if let Bond::Opening { connect, held, .. } = &mut conversation.bond {
             traces.push(*connect);
             let held: VecDeque<Held> = std::mem::take(held);
-            let waiting = held.iter().flat_map(|part| &part.requests).map(|request| request.trace);
-            traces.extend(waiting);
-            self.refused_held = vec![answer.number; traces.len() - 1];
+            traces.extend(held.iter().flat_map(Held::traces));
+            self.refusal = Some(answer.number);
             self.released.extend(held);
             self.ended = true;
             conversation.bond = Bond::Over;

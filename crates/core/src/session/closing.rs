@@ -201,13 +201,12 @@ impl Session {
             Bond::Opening { held, .. } => {
                 for part in held {
                     self.tell(Event::Released(part.requests.len() as u64));
-                    for request in part.requests {
-                        if tell_client {
-                            let status = Status::never_executed(why);
-                            let text = status_reply(&thread, &request.xid, request.trace, &status);
-                            self.reply(text, now);
+                    if tell_client {
+                        self.reject_held(&thread, part, &Status::never_executed(why), now);
+                    } else {
+                        for _ in part.requests {
+                            self.tell(Event::Rejected { code: 503 });
                         }
-                        self.tell(Event::Rejected { code: 503 });
                     }
                 }
                 self.tell(Event::SessionEnded);

@@ -86,14 +86,15 @@ impl Session {
     pub(super) fn ebb(&mut self, now: Instant) -> bool {
         let State::Draining(order) = &mut self.state else { return true };
         let deadlines = order.deadlines;
-        if deadlines.hard.is_some_and(|hard| hard <= now) {
+        let nothing_owed = self.ledger.is_empty() && !self.unwritten;
+        if deadlines.hard.is_some_and(|hard| hard <= now) && !nothing_owed {
             self.cut_off(now);
             return true;
         }
         order.soft_passed |= deadlines.soft.is_some_and(|soft| soft <= now);
         if order.soft_passed {
             // A frame that is half read has not been executed, and will not be.
-            if self.ledger.is_empty() && !self.unwritten {
+            if nothing_owed {
                 self.close_drained(now);
                 return true;
             }

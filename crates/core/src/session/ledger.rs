@@ -28,10 +28,20 @@ pub struct Held {
     pub body: String,
     /// The log trace id of the body.
     pub xid: String,
+    /// The CONNECTs in it, which a client may send again.
+    pub connects: Vec<Trace>,
     /// The requests in it.
     pub requests: Vec<Request>,
     /// Whether a DISCONNECT is last in it.
     pub leaves: bool,
+}
+
+impl Held {
+    /// Everything in it that wants an answer.
+    pub fn traces(&self) -> impl Iterator<Item = Trace> {
+        let requests = self.requests.iter().map(|request| request.trace);
+        self.connects.iter().copied().chain(requests)
+    }
 }
 
 /// Whether a conversation is tied to one worker.

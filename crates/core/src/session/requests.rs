@@ -88,8 +88,11 @@ impl Session {
         let part = self.admit(context, part, session, now);
         let Some(last) = part.last() else { return };
         let leaves = last.kind == Kind::Disconnect;
-        let connect = part.iter().find(|message| message.kind == Kind::Connect);
-        let connect = connect.map(|message| message.trace);
+        let connects: Vec<Trace> = part
+            .iter()
+            .filter(|message| message.kind == Kind::Connect)
+            .map(|message| message.trace)
+            .collect();
         let texts: Vec<&str> = part.iter().map(|message| message.text.as_str()).collect();
         let body = format!("[{}]", texts.join(","));
         let requests: Vec<Request> = part
@@ -105,13 +108,13 @@ impl Session {
 
         let Some(number) = session else {
             let Service::Named(service) = context.service else { return };
-            let bond = connect.map_or(Bond::None, |connect| Bond::Opening {
-                connect,
+            let bond = connects.first().map_or(Bond::None, |connect| Bond::Opening {
+                connect: *connect,
                 since: now,
                 held: VecDeque::new(),
                 leaves,
             });
-            if connect.is_some() {
+            if !connects.is_empty() {
                 self.tell(Event::SessionBegun);
             } else if leaves && requests.is_empty() {
                 // There is no session to end; a worker would be taken up for nothing.
@@ -141,7 +144,8 @@ impl Session {
         match &mut conversation.bond {
             Bond::Opening { held, .. } => {
                 let count = requests.len() as u64;
-                held.push_back(Held { body, xid: context.xid.to_owned(), requests, leaves });
+                let xid = context.xid.to_owned();
+                held.push_back(Held { body, xid, connects, requests, leaves });
                 self.tell(Event::Held(count));
             }
             Bond::Open { worker, .. } => {

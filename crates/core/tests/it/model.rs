@@ -47,6 +47,8 @@ enum Bond {
 pub(crate) struct Conversation {
     pub(crate) thread: String,
     bond: Bond,
+    /// CONNECTs that wait behind the first.
+    again: Vec<u32>,
     /// Whether its thread leads to it.
     current: bool,
 }
@@ -180,11 +182,13 @@ impl Model {
                     .first()
                     .map_or(Bond::None, |connect| Bond::Opening { connect: *connect, leaves });
                 let current = bond != Bond::None && !leaves;
-                self.conversations.push(Conversation { thread: thread.to_owned(), bond, current });
+                let (thread, again) = (thread.to_owned(), Vec::new());
+                self.conversations.push(Conversation { thread, bond, again, current });
                 (self.conversations.len() - 1, Fate::Sent)
             }
             Some((place, Bond::Opening { connect, leaves: left })) => {
                 self.conversations[place].bond = Bond::Opening { connect, leaves: left || leaves };
+                self.conversations[place].again.extend(&connects);
                 (place, Fate::Held)
             }
             Some((place, _)) => {
@@ -225,7 +229,7 @@ impl Model {
             Answer::Connected => {
                 self.told.push(said(&thread, trace, 200));
                 if let Bond::Opening { leaves, .. } = bond {
-                    self.turn(place, Fate::Held, Fate::Sent);
+                    self.turn_held(place, Fate::Sent);
                     self.conversations[place].bond = if leaves { Bond::Over } else { Bond::Open };
                 }
             }
@@ -241,13 +245,9 @@ impl Model {
                 self.told.push(said(&thread, trace, 408));
                 self.give(named);
                 if bond != Bond::None {
-                    for (fate, then) in
-                        [(Fate::Held, Fate::Rejected), (Fate::Sent, Fate::ServiceGone)]
-                    {
-                        for trace in self.turn(place, fate, then) {
-                            self.told.push(said(&thread, trace, 503));
-                        }
-                    }
+                    let mut traces = self.turn_held(place, Fate::Rejected);
+                    traces.extend(self.turn(place, Fate::Sent, Fate::ServiceGone));
+                    self.told.extend(traces.iter().map(|trace| said(&thread, *trace, 503)));
                     self.end(place);
                 }
             }
@@ -261,11 +261,9 @@ impl Model {
         if let Bond::Opening { connect, .. } = bond {
             self.told.push(said(&thread, connect, code));
         }
-        for (fate, then) in [(Fate::Held, Fate::Rejected), (Fate::Sent, Fate::Given)] {
-            for trace in self.turn(place, fate, then) {
-                self.told.push(said(&thread, trace, code));
-            }
-        }
+        let mut traces = self.turn_held(place, Fate::Rejected);
+        traces.extend(self.turn(place, Fate::Sent, Fate::Given));
+        self.told.extend(traces.iter().map(|trace| said(&thread, *trace, code)));
         if bond != Bond::None {
             self.end(place);
         }
@@ -287,7 +285,7 @@ impl Model {
             && connects
         {
             self.told.push(said(&thread, connect, 503));
-            for trace in self.turn(place, Fate::Held, Fate::Rejected) {
+            for trace in self.turn_held(place, Fate::Rejected) {
                 self.told.push(said(&thread, trace, 503));
             }
             self.end(place);
@@ -307,7 +305,7 @@ impl Model {
                 told.push((connect, 504));
             }
             told.extend(self.turn(place, Fate::Sent, fate).into_iter().map(|trace| (trace, 504)));
-            let held = self.turn(place, Fate::Held, Fate::Rejected);
+            let held = self.turn_held(place, Fate::Rejected);
             told.extend(held.into_iter().map(|trace| (trace, 503)));
             if tells {
                 self.told.extend(told.iter().map(|(trace, code)| said(&thread, *trace, *code)));
@@ -394,6 +392,13 @@ impl Model {
                 traces.push(request.trace);
             }
         }
+        traces
+    }
+
+    /// What waited behind the CONNECT waits no more: all that wants an answer.
+    fn turn_held(&mut self, place: usize, then: Fate) -> Vec<u32> {
+        let mut traces = std::mem::take(&mut self.conversations[place].again);
+        traces.extend(self.turn(place, Fate::Held, then));
         traces
     }
 

@@ -1,5 +1,5 @@
 //! What crosses the gateway's Close on the wire: requests that are not executed, and answers that
-//! must not be destroyed. Long form: `SLACKWATER_TEST_LONG=1`.
+//! must not be destroyed. Long form: `LAB_LONG=1`.
 
 mod barrier;
 mod owed;

@@ -1,0 +1,96 @@
+//! What the gateway is asked and told by whoever operates it.
+
+use std::time::Duration;
+
+use slackwater_core::drain::Input;
+use tokio::sync::{oneshot, watch};
+
+use super::{Gateway, Order, seed};
+use crate::books::Fixed;
+use crate::clock::now;
+use crate::mailbox::Letter;
+use crate::operate::status::{
+    Answer, Connection, Deadline, DrainRequest, Operations, Phase, Refused, Selection, Status,
+};
+
+impl Operations for Gateway {
+    fn status(&self) -> Answer<'_, Status> {
+        let fixed = self.fixed.get_or_init(|| Fixed {
+            began: now(),
+            bus_url: String::new(),
+            listen: vec![],
+        });
+        let status = self.books().status(fixed, now());
+        Box::pin(async { status })
+    }
+
+    fn connections(&self, which: Selection) -> Answer<'_, Vec<Connection>> {
+        Box::pin(async move {
+            let (only_holding, at_most) = match which {
+                Selection::All => (false, usize::MAX),
+                Selection::Holding { at_most } => (true, at_most),
+            };
+            let asked: Vec<_> = self
+                .hub
+                .mailboxes(only_holding)
+                .into_iter()
+                .map(|mailbox| {
+                    let (sender, answer) = oneshot::channel();
+                    mailbox.post(Letter::Describe(sender));
+                    answer
+                })
+                .collect();
+            let mut connections = Vec::with_capacity(asked.len());
+            for answer in asked {
+                // Its task answers unless it is just ending.
+                connections.extend(answer.await.ok());
+            }
+            if only_holding {
+                connections
+                    .retain(|holder| !holder.pending.is_empty() || !holder.sessions.is_empty());
+                connections.sort_by(|a, b| held_for(b).total_cmp(&held_for(a)));
+                connections.truncate(at_most);
+            } else {
+                connections.sort_by_key(|connection| connection.id);
+            }
+            connections
+        })
+    }
+
+    fn drain(&self, request: DrainRequest) -> Answer<'_, Result<(), Refused>> {
+        let deadline = request.deadline.map(|deadline| match deadline {
+            Deadline::After(time) => Some(time),
+            Deadline::Never => None,
+        });
+        self.tell(Input::Drain { exit: false, deadline, seed: seed() });
+        Box::pin(async { Ok(()) })
+    }
+
+    fn undrain(&self) -> Answer<'_, Result<(), Refused>> {
+        let mut books = self.books();
+        if let Err(too_late) = books.drain.may_undrain() {
+            return Box::pin(async move { Err(Refused(too_late.to_string())) });
+        }
+        self.tell_locked(&mut books, |drain| drain.handle_input(Input::Undrain, now()));
+        drop(books);
+        let (sender, done) = oneshot::channel();
+        self.order(Order::Report(sender));
+        Box::pin(async {
+            // Whoever is told that the drain is off may connect at once.
+            tokio::time::timeout(Duration::from_secs(5), done)
+                .await
+                .map_err(|_| Refused("the listeners do not open again".to_owned()))?
+                .map_err(|_| Refused("the gateway is ending".to_owned()))
+        })
+    }
+
+    fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+}
+
+fn held_for(connection: &Connection) -> f64 {
+    let pending = connection.pending.iter().map(|request| request.age_seconds);
+    let sessions = connection.sessions.iter().map(|session| session.age_seconds);
+    pending.chain(sessions).fold(0.0, f64::max)
+}
