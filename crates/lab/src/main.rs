@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use slackwater::front::{Front, ListenAddress, Listener, listener::Refusal};
+use slackwater_bus::worker::SessionLimits;
+use slackwater_lab::bus::{Account, Running, router, worker};
 use slackwater_lab::echo::{self, Echo};
 use slackwater_lab::measure::{Figure, Plan, measure};
 
@@ -38,6 +40,33 @@ enum Instrument {
         #[arg(long, default_value_t = 20_000)]
         calls: usize,
     },
+    /// An OpenSRF router, until interrupted.
+    Router(Part),
+    /// The demo services as OpenSRF services, until interrupted.
+    Worker {
+        #[command(flatten)]
+        part: Part,
+        /// The domain of a router to register with (repeatable); that of the bus if none is given.
+        #[arg(long, value_name = "DOMAIN")]
+        router_domain: Vec<String>,
+        /// Seconds for which a session may be idle.
+        #[arg(long, default_value_t = 5)]
+        keepalive: u64,
+        /// Requests that a session may make.
+        #[arg(long, default_value_t = 1_000)]
+        max_requests: u32,
+    },
+}
+
+/// A part of an OpenSRF installation, on a Redis bus.
+#[derive(Args)]
+struct Part {
+    /// The bus, as redis://user:password@domain:port; the domain is the name of its host.
+    #[arg(long, value_name = "URL")]
+    bus: Account,
+    /// The name of the router.
+    #[arg(long, default_value = "router")]
+    router: String,
 }
 
 #[tokio::main]
@@ -49,7 +78,22 @@ async fn main() -> anyhow::Result<()> {
             let plan = Plan { clients, calls: calls.max(1), ebb_window: Duration::from_secs(5) };
             print(&measure(&program, plan).await?)
         }
+        Instrument::Router(Part { bus, router: name }) => {
+            until_interrupted(router::start(bus, &name)).await
+        }
+        Instrument::Worker { part, router_domain, keepalive, max_requests } => {
+            let domain = || vec![part.bus.domain.clone()];
+            let domains = if router_domain.is_empty() { domain() } else { router_domain };
+            let limits = SessionLimits { keepalive: Duration::from_secs(keepalive), max_requests };
+            until_interrupted(worker::start(part.bus, &part.router, &domains, limits).await?).await
+        }
     }
+}
+
+async fn until_interrupted(running: Running) -> anyhow::Result<()> {
+    tokio::signal::ctrl_c().await.context("no signals")?;
+    running.stop().await;
+    Ok(())
 }
 
 async fn echo(listen: ListenAddress) -> anyhow::Result<()> {

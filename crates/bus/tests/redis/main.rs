@@ -5,4 +5,5 @@ mod client;
 mod end;
 mod errors;
 mod losses;
+mod services;
 mod traffic;

@@ -1,3 +1,31 @@
-//! The other side of a real message bus: its server, for a test.
+//! The other side of a real message bus: its server, and the router and the workers of OpenSRF in
+//! a few lines. For tests and for trying; production sites have OpenSRF's own.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::task::JoinHandle;
+
+pub mod router;
 pub mod server;
+mod wire;
+pub mod worker;
+
+pub use wire::Account;
+
+/// Something that runs until it is told to stop.
+#[derive(Debug)]
+pub struct Running {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Lets it finish what it is at, which takes about a second.
+    pub async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "it has failed");
+        }
+    }
+}

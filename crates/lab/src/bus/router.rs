@@ -1,0 +1,117 @@
+//! A router: it knows which services there are, because their listeners say so, and passes on
+//! what is for them. What it says itself, it says in the words of OpenSRF's router.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::Value;
+use slackwater_bus::worker::text::{Head, body};
+
+use super::Running;
+use super::wire::{Account, Wire, user_and_domain};
+
+/// Starts a router of this name in the domain of its account.
+#[must_use]
+pub fn start(account: Account, name: &str) -> Running {
+    let stop = Arc::new(AtomicBool::new(false));
+    let domain = &account.domain;
+    let address =
+        format!("opensrf:client:{}:{domain}:lab:{}:router", account.user, std::process::id());
+    let list = format!("opensrf:router:{name}:{domain}");
+    let router = Router { wire: Wire::new(account), address, listeners: HashMap::new() };
+    Running { stop: Arc::clone(&stop), task: tokio::spawn(router.run(list, stop)) }
+}
+
+struct Router {
+    wire: Wire,
+    address: String,
+    /// The addresses of the listeners of each service, in the order of their coming.
+    listeners: HashMap<String, Vec<String>>,
+}
+
+impl Router {
+    async fn run(mut self, list: String, stop: Arc<AtomicBool>) {
+        while let Some(text) = self.wire.next(&list, &stop).await {
+            let Ok(envelope) = serde_json::from_str::<Value>(&text) else {
+                tracing::debug!(text, "not an envelope");
+                continue;
+            };
+            if let Some(command) = envelope["router_command"].as_str().filter(|c| !c.is_empty()) {
+                self.obey(command, &envelope);
+            } else {
+                self.pass_on(&envelope, &text).await;
+            }
+        }
+    }
+
+    fn obey(&mut self, command: &str, envelope: &Value) {
+        let (Some(service), Some(listener)) =
+            (envelope["router_class"].as_str(), envelope["from"].as_str())
+        else {
+            return;
+        };
+        let listeners = self.listeners.entry(service.to_owned()).or_default();
+        listeners.retain(|known| known != listener);
+        if command == "register" {
+            listeners.push(listener.to_owned());
+        }
+        if listeners.is_empty() {
+            self.listeners.remove(service);
+        }
+        tracing::info!(command, service, listener, "listener");
+    }
+
+    async fn pass_on(&mut self, envelope: &Value, text: &str) {
+        let to = envelope["to"].as_str().unwrap_or_default();
+        let service = to.strip_prefix("opensrf:service:_:_:").unwrap_or_default();
+        let service = service.split(':').next().unwrap_or_default();
+        if service.is_empty() {
+            return;
+        }
+        if service == "router" {
+            return self.answer(envelope).await;
+        }
+        let Some(listener) = self.listeners.get(service).and_then(|listeners| listeners.first())
+        else {
+            let error = Head::new(1, "en-US").service_exception(404, "Service Not Found");
+            return self.reply(envelope, &error).await;
+        };
+        if let Ok((user, domain)) = user_and_domain(listener) {
+            let (domain, list) =
+                (domain.to_owned(), format!("opensrf:service:{user}:{domain}:{service}"));
+            self.wire.push(&domain, &list, text).await;
+        }
+    }
+
+    /// Answers what is asked of the router itself; each message is an envelope of its own.
+    async fn answer(&mut self, envelope: &Value) {
+        for message in envelope["body"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            let message = &message["__p"];
+            if message["type"] != "REQUEST" {
+                continue;
+            }
+            let trace = &message["threadTrace"];
+            let trace = trace.as_str().map_or_else(|| trace.to_string(), str::to_owned);
+            let head = Head::new(trace.parse().unwrap_or(0), "en-US");
+            if message["payload"]["__p"]["method"] == "opensrf.router.info.class.list" {
+                let names: Vec<&String> = self.listeners.keys().collect();
+                let names = serde_json::to_string(&names).unwrap_or_default();
+                self.reply(envelope, &head.router_result(&names)).await;
+            }
+            self.reply(envelope, &head.complete()).await;
+        }
+    }
+
+    async fn reply(&mut self, envelope: &Value, message: &str) {
+        let to = envelope["from"].as_str().unwrap_or_default();
+        let Ok((_, domain)) = user_and_domain(to) else { return };
+        let (to_text, from) = (Value::from(to), Value::from(self.address.as_str()));
+        let (thread, body) = (&envelope["thread"], body(message));
+        let text = format!(
+            r#"{{"to":{to_text},"from":{from},"thread":{thread},"osrf_xid":null,"body":{body}}}"#
+        );
+        let (domain, to) = (domain.to_owned(), to.to_owned());
+        self.wire.push(&domain, &to, &text).await;
+    }
+}

@@ -1,0 +1,242 @@
+//! The embedded services as real OpenSRF services on Redis: a listener for each service, which
+//! registers with a router, and a worker for each envelope that comes. The workers of a process
+//! share one address; conversations are told apart by who asks and in which thread.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use slackwater_bus::redis::{Endpoint, Error, Options};
+use slackwater_bus::services::{self, Service};
+use slackwater_bus::worker::{self, Asker, Delivery, Gone, Port, SessionLimits};
+use slackwater_bus::{Event, QueueLimits, Sender};
+use slackwater_core::osrf::envelope::{Outgoing, Recipient};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::Running;
+use super::wire::{Account, Wire};
+
+/// Workers that a service has at one time.
+const WORKERS: usize = 10_000;
+/// Envelopes that may wait for a worker in a session.
+const WAITING: usize = 1_024;
+/// How long a full bus is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Starts the demo services in the domain of the account, and registers them with the router
+/// of this name in each of `router_domains`.
+///
+/// # Errors
+/// The bus cannot be joined.
+pub async fn start(
+    account: Account,
+    router_name: &str,
+    router_domains: &[String],
+    limits: SessionLimits,
+) -> Result<Running, Error> {
+    let journal = tempfile::tempdir()
+        .map_err(|source| Error::StateDirectory { path: std::env::temp_dir(), source })?;
+    let bus = slackwater_bus::redis::connect(Options {
+        endpoint: Endpoint::Tcp { host: account.domain.clone(), port: account.port },
+        username: account.user.clone(),
+        password: Some(account.password.clone()),
+        domain: account.domain.clone(),
+        router_name: router_name.to_owned(),
+        max_message_size: usize::MAX,
+        size_warning: None,
+        state_directory: journal.path().to_owned(),
+        queue: QueueLimits::default(),
+    })
+    .await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let sessions = Arc::<Sessions>::default();
+    let mut listeners = JoinSet::new();
+    for service in services::all() {
+        let listener = Listener {
+            service,
+            wire: Wire::new(account.clone()),
+            account: account.clone(),
+            routers: router_domains
+                .iter()
+                .map(|domain| (domain.clone(), format!("opensrf:router:{router_name}:{domain}")))
+                .collect(),
+            limits,
+            bus: bus.sender.clone(),
+            sessions: Arc::clone(&sessions),
+        };
+        listeners.spawn(listener.run(Arc::clone(&stop)));
+    }
+    let (sender, mut events) = (bus.sender, bus.events);
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            sessions.hear(event);
+        }
+    });
+    let task = tokio::spawn(async move {
+        while listeners.join_next().await.is_some() {}
+        sender.close().await;
+        drop(journal);
+    });
+    Ok(Running { stop, task })
+}
+
+/// One service's listener.
+struct Listener {
+    service: Arc<dyn Service>,
+    wire: Wire,
+    account: Account,
+    /// Domain and list of each router.
+    routers: Vec<(String, String)>,
+    limits: SessionLimits,
+    bus: Sender,
+    sessions: Arc<Sessions>,
+}
+
+impl Listener {
+    async fn run(mut self, stop: Arc<AtomicBool>) {
+        let (Account { user, domain, .. }, name) = (&self.account, self.service.name());
+        let list = format!("opensrf:service:{user}:{domain}:{name}");
+        let workers = Arc::new(Semaphore::new(WORKERS));
+        self.tell_routers("register").await;
+        while let Some(text) = self.wire.next(&list, &stop).await {
+            let Some(delivery) = read(&text) else {
+                tracing::debug!(text, "not an envelope");
+                continue;
+            };
+            let Ok(slot) = Arc::clone(&workers).acquire_owned().await else { break };
+            let mut port = RedisPort {
+                asker: delivery.asker.clone(),
+                bus: self.bus.clone(),
+                sessions: Arc::clone(&self.sessions),
+                mailbox: None,
+            };
+            let (service, limits) = (Arc::clone(&self.service), self.limits);
+            tokio::spawn(async move {
+                worker::serve(&mut port, service.as_ref(), limits, delivery).await;
+                drop(slot);
+            });
+        }
+        self.tell_routers("unregister").await;
+        // Those that are at work still have something to say.
+        let all = u32::try_from(WORKERS).unwrap_or(u32::MAX);
+        drop(tokio::time::timeout(PATIENCE, workers.acquire_many(all)).await);
+    }
+
+    async fn tell_routers(&mut self, command: &str) {
+        let (Account { user, domain, .. }, name) = (&self.account, self.service.name());
+        let from = format!("opensrf:client:{user}:{domain}:lab:{}:{name}", std::process::id());
+        for (router_domain, list) in &self.routers {
+            let text = format!(
+                r#"{{"to":"{list}","from":"{from}","thread":"","osrf_xid":null,"router_to":"","router_class":"{name}","router_command":"{command}","body":"[]"}}"#
+            );
+            self.wire.push(router_domain, list, &text).await;
+        }
+    }
+}
+
+fn read(text: &str) -> Option<Delivery> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        from: String,
+        #[serde(default)]
+        thread: String,
+        #[serde(default)]
+        osrf_xid: Option<String>,
+        #[serde(borrow)]
+        body: &'a RawValue,
+    }
+    let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
+    let Envelope { from: address, thread, osrf_xid: xid, body } = envelope;
+    Some(Delivery { asker: Asker { address, thread, xid }, body: body.get().to_owned() })
+}
+
+/// The mailboxes of all workers that are in a session, by who asks and in which thread.
+#[derive(Debug, Default)]
+struct Sessions(Mutex<HashMap<(String, String), mpsc::Sender<Delivery>>>);
+
+impl Sessions {
+    fn hear(&self, event: Event) {
+        match event {
+            Event::Received(envelopes) => {
+                for envelope in envelopes {
+                    let key = (envelope.from, envelope.thread);
+                    let mailbox = self.lock().get(&key).cloned();
+                    let (address, thread) = key;
+                    let asker = Asker { address, thread, xid: envelope.xid };
+                    let delivery = Delivery { asker, body: envelope.body };
+                    if mailbox.is_none_or(|mailbox| mailbox.try_send(delivery).is_err()) {
+                        tracing::debug!("an envelope for a session that is over");
+                    }
+                }
+            }
+            Event::Refused { reason, .. } => tracing::warn!(reason, "an answer was refused"),
+            Event::Lost { reason } => tracing::warn!(reason, "bus lost"),
+            Event::Restored => tracing::info!("bus restored"),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), mpsc::Sender<Delivery>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One worker's port.
+struct RedisPort {
+    /// Who the first envelope came from.
+    asker: Asker,
+    bus: Sender,
+    sessions: Arc<Sessions>,
+    mailbox: Option<mpsc::Receiver<Delivery>>,
+}
+
+impl RedisPort {
+    fn key(&self) -> (String, String) {
+        (self.asker.address.clone(), self.asker.thread.clone())
+    }
+}
+
+impl Port for RedisPort {
+    fn bind(&mut self) {
+        if self.mailbox.is_none() {
+            let (sender, mailbox) = mpsc::channel(WAITING);
+            self.sessions.lock().insert(self.key(), sender);
+            self.mailbox = Some(mailbox);
+        }
+    }
+
+    async fn send(&mut self, asker: &Asker, body: String) -> Result<(), Gone> {
+        let to = Recipient::Worker(asker.address.clone());
+        let (thread, xid) = (asker.thread.clone(), asker.xid.clone().unwrap_or_default());
+        let mut envelope = Outgoing { to, thread, xid, body };
+        let began = tokio::time::Instant::now();
+        while let Err(back) = self.bus.send(envelope) {
+            if began.elapsed() > PATIENCE {
+                return Err(Gone);
+            }
+            envelope = back;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Option<Delivery> {
+        self.mailbox.as_mut()?.recv().await
+    }
+}
+
+impl Drop for RedisPort {
+    fn drop(&mut self) {
+        let key = self.key();
+        if self.mailbox.take().is_some() {
+            let mut sessions = self.sessions.lock();
+            // Another worker may be in this conversation by now.
+            if sessions.get(&key).is_some_and(mpsc::Sender::is_closed) {
+                sessions.remove(&key);
+            }
+        }
+    }
+}
