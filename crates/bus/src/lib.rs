@@ -17,8 +17,8 @@ pub mod worker;
 
 /// A connected bus: both ends of it.
 ///
-/// When every clone of `sender` is gone, what was accepted is still answered; when `events` is
-/// dropped, the bus and all that runs on it ends.
+/// When every clone of `sender` is gone, what was accepted is still sent; when `events` is
+/// dropped, the bus and all that runs on it ends. [`Sender::close`] is the orderly end.
 #[derive(Debug)]
 pub struct Bus {
     /// Takes envelopes; clone it freely.

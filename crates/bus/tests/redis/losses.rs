@@ -1,5 +1,6 @@
 //! The bus goes away and comes back: said once, nothing sent twice, nothing that is read lost.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use slackwater_bus::Event;
@@ -7,7 +8,7 @@ use slackwater_core::osrf::envelope::Recipient;
 use slackwater_lab::bus::server::{OTHER_DOMAIN, Server};
 use slackwater_lab::process::Signal;
 
-use crate::client::{Client, Others, answer, threads_of};
+use crate::client::{Client, Others, answer, outgoing, threads_of};
 
 /// What the promise of one second is held to, on a machine that is busy with other things.
 const SOON: Duration = Duration::from_millis(1_500);
@@ -99,6 +100,44 @@ async fn pusher(server: &Server) -> String {
     let mut pushers = ours.filter(|line| !line.contains("cmd=blpop") && !line.contains("cmd=lpop"));
     let id = |line: &str| line.strip_prefix("id=")?.split(' ').next().map(str::to_owned);
     pushers.next().and_then(id).expect("a pusher")
+}
+
+#[tokio::test]
+async fn under_load_nothing_is_sent_twice_and_nothing_that_was_refused_is_sent() {
+    let Some(server) = Server::start().await.expect("a server") else { return };
+    let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
+    let sender = client.bus.sender.clone();
+    let load = tokio::spawn(async move {
+        let mut accepted = HashSet::new();
+        for number in 0..20_000 {
+            let thread = number.to_string();
+            let to = Recipient::Service("a.service".to_owned());
+            if sender.send(outgoing(to, &thread)).is_ok() {
+                accepted.insert(thread);
+            }
+            if number % 20 == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        accepted
+    });
+    let (mut refused, mut losses) = (HashSet::new(), 0);
+    while !load.is_finished() {
+        let _killed: u64 = server.ask("CLIENT KILL USER gateway").await.expect("killed");
+        losses += 1;
+        for thread in until_restored(&mut client).await {
+            assert!(refused.insert(thread), "refused once");
+        }
+    }
+    let accepted = load.await.expect("a load");
+    client.close().await;
+    let list = threads_of(&others.all_of(crate::client::ROUTER).await);
+    let arrived: HashSet<String> = list.iter().cloned().collect();
+    assert_eq!(arrived.len(), list.len(), "something was sent twice");
+    assert!(arrived.is_disjoint(&refused), "something was sent that had been refused");
+    assert!(losses > 3 && !refused.is_empty(), "{losses} losses, {} refused", refused.len());
+    let unknown = accepted.len() - arrived.len() - refused.len();
+    assert!(unknown <= losses * 1_000, "{unknown} of unknown outcome in {losses} losses");
 }
 
 #[tokio::test]

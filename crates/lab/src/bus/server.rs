@@ -12,6 +12,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue};
 use rustix::process::{Pid, Signal, kill_process};
 use slackwater_bus::QueueLimits;
 use slackwater_bus::redis::{Endpoint, Options};
+use tokio::net::UnixStream;
 
 /// The domain of the gateway: a loopback address, so that nothing need be configured.
 pub const DOMAIN: &str = "127.0.0.1";
@@ -64,7 +65,7 @@ impl Server {
         for _ in 0..10 {
             let port = TcpListener::bind((DOMAIN, 0))?.local_addr()?.port();
             let mut process = spawn(directory.path(), port, &options)?;
-            if is_up(&mut process, port).await? {
+            if is_up(&mut process, directory.path()).await? {
                 return Ok(Some(Self { process, port, options, directory }));
             }
         }
@@ -182,7 +183,7 @@ impl Server {
     /// It does not start.
     pub async fn start_again(&mut self) -> io::Result<()> {
         self.process = spawn(self.directory.path(), self.port, &self.options)?;
-        if is_up(&mut self.process, self.port).await? {
+        if is_up(&mut self.process, self.directory.path()).await? {
             Ok(())
         } else {
             Err(io::Error::other("redis-server does not start again"))
@@ -223,14 +224,15 @@ fn spawn(directory: &Path, port: u16, options: &[String]) -> io::Result<Child> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }
 
-/// Waits until it accepts connections; false if it has ended instead.
-async fn is_up(process: &mut Child, port: u16) -> io::Result<bool> {
+/// Waits until it accepts connections; false if it has ended instead. Its socket comes after its
+/// port, and is certainly its own.
+async fn is_up(process: &mut Child, directory: &Path) -> io::Result<bool> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         if process.try_wait()?.is_some() {
             return Ok(false);
         }
-        if tokio::net::TcpStream::connect((OTHER_DOMAIN, port)).await.is_ok() {
+        if UnixStream::connect(directory.join("socket")).await.is_ok() {
             return Ok(true);
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
