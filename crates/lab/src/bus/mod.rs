@@ -13,7 +13,7 @@ pub mod worker;
 
 pub use wire::Account;
 
-/// Something that runs until it is told to stop.
+/// Something that runs until it is told to stop; dropped, it ends at once.
 #[derive(Debug)]
 pub struct Running {
     stop: Arc<AtomicBool>,
@@ -22,10 +22,16 @@ pub struct Running {
 
 impl Running {
     /// Lets it finish what it is at, which takes about a second.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Err(error) = self.task.await {
+        if let Err(error) = (&mut self.task).await {
             tracing::error!(%error, "it has failed");
         }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }

@@ -8,7 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _,
+    RedisConnectionInfo,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use slackwater_bus::QueueLimits;
 use slackwater_bus::redis::{Endpoint, Options};
@@ -105,7 +108,12 @@ impl Server {
     /// # Errors
     /// It does not answer.
     pub async fn admin(&self) -> redis::RedisResult<MultiplexedConnection> {
-        let client = Client::open(format!("redis://default:adminpw@{DOMAIN}:{}", self.port))?;
+        let login = RedisConnectionInfo::default()
+            .set_username("default")
+            .set_password("adminpw")
+            .set_skip_set_lib_name();
+        let address = ConnectionAddr::Tcp(DOMAIN.to_owned(), self.port);
+        let client = Client::open(address.into_connection_info()?.set_redis_settings(login))?;
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         client.get_multiplexed_async_connection_with_config(&config).await
     }
@@ -131,13 +139,15 @@ impl Server {
         self.ask("KEYS *").await
     }
 
-    /// How often an account tried what it may not.
+    /// How often an account tried what it may not: what the ACL log holds, and what failed in any
+    /// other way, as a command does that this version does not know.
     ///
     /// # Errors
     /// It does not answer.
     pub async fn denials(&self) -> redis::RedisResult<usize> {
         let log: Vec<redis::Value> = self.ask("ACL LOG").await?;
-        Ok(log.len())
+        let failures: String = self.ask("INFO errorstats").await?;
+        Ok(log.len() + failures.matches("errorstat_").count())
     }
 
     /// Waits until `pattern` names as many lists.
