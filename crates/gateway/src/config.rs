@@ -17,7 +17,7 @@ mod text;
 mod units;
 
 pub use addresses::{Network, Origin};
-pub use bus::{BusText, BusUrl, EmbeddedBus, Transport};
+pub use bus::{BusText, BusUrl, EmbeddedBus, RedisBus, Secret, Transport};
 pub use choices::{CloseCode, CloseFin, Count, Ingress, LogFilter, LogFormat, Refuse, UrlPath};
 pub use error::ConfigError;
 pub use file::read_file;

@@ -1,10 +1,12 @@
 //! The life of a serving process, from its settings to its exit status.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
-use slackwater_bus::{Bus, embedded};
+use slackwater_bus::{Bus, QueueLimits, embedded, redis};
 use slackwater_core::osrf::wrapper::Rules;
 use slackwater_core::{drain, session};
 use tokio::net::TcpListener;
@@ -29,6 +31,22 @@ pub enum ServeError {
     /// The control socket.
     #[error("control socket: {0}")]
     Control(#[from] SocketError),
+    /// The bus.
+    #[error("bus {url}: {reason}")]
+    Bus {
+        /// Without a password.
+        url: String,
+        /// What to mend.
+        reason: redis::Error,
+    },
+    /// The file with the bus's password.
+    #[error("bus_password_file {}: {reason}", path.display())]
+    BusPassword {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        reason: std::io::Error,
+    },
     /// The admin address.
     #[error("cannot listen on {address} for the admin server: {reason}")]
     Admin {
@@ -75,9 +93,13 @@ pub async fn serve(
         None => None,
     };
 
-    let Bus { sender, events } = start_bus(settings.bus.transport());
-    let (gateway, orders) =
-        Gateway::new(session_config(&settings), limits(&settings), drain_of(&settings), sender);
+    let Bus { sender, events } = join_bus(&settings).await?;
+    let (gateway, orders) = Gateway::new(
+        session_config(&settings),
+        limits(&settings),
+        drain_of(&settings),
+        sender.clone(),
+    );
     gateway.begin(bound.iter().map(ToString::to_string).collect(), settings.bus.to_string());
     let front =
         Front::start(listeners, front_settings(&settings), Clients::of(Arc::clone(&gateway)));
@@ -94,12 +116,14 @@ pub async fn serve(
     systemd::ready();
     systemd::status("serving");
 
+    let reader = Arc::clone(&gateway);
+    // Beside the rest: what workers are told at the very end still passes the bus.
+    let reader = tokio::spawn(async move { reader.read_bus(events).await });
     let verdict = tokio::select! {
         verdict = gateway.exit() => verdict,
         // None of these ends before the process does.
         () = signals.obey(&gateway) => gateway.exit().await,
         () = gateway.keep_time() => gateway.exit().await,
-        () = gateway.read_bus(events) => gateway.exit().await,
         () = obey_orders(&gateway, &front, orders) => gateway.exit().await,
     };
 
@@ -107,6 +131,16 @@ pub async fn serve(
         server.finish().await;
     }
     front.close().await;
+    match settings.bus.transport() {
+        // It ends with the process; nobody is left for whom its workers still work.
+        Transport::Embedded(_) => {}
+        Transport::Redis(_) => {
+            if tokio::time::timeout(BUS_FAREWELL, sender.close()).await.is_err() {
+                tracing::warn!("the bus was not left in order");
+            }
+        }
+    }
+    reader.abort();
     Ok(ExitCode::from(verdict.exit_code()))
 }
 
@@ -149,15 +183,49 @@ fn greet(bound: &[ListenAddress]) {
     }
 }
 
-fn start_bus(transport: &Transport) -> Bus {
-    match transport {
-        Transport::Embedded(bus) => embedded::start(embedded::Options {
+/// How long leaving the bus may take: what is queued for it is sent, our list is read dry.
+const BUS_FAREWELL: Duration = Duration::from_secs(5);
+
+/// Joins the bus that the settings name.
+pub(crate) async fn join_bus(settings: &Settings) -> Result<Bus, ServeError> {
+    match settings.bus.transport() {
+        Transport::Embedded(bus) => Ok(embedded::start(embedded::Options {
             keepalive: bus.keepalive,
             max_requests: bus.max_requests,
             max_running: bus.max_workers,
             ..embedded::Options::default()
-        }),
+        })),
+        Transport::Redis(bus) => {
+            let password = match &settings.bus_password_file {
+                Some(path) => Some(
+                    first_line(path)
+                        .map_err(|reason| ServeError::BusPassword { path: path.clone(), reason })?,
+                ),
+                None => bus.password.as_ref().map(|password| password.reveal().to_owned()),
+            };
+            redis::connect(redis::Options {
+                endpoint: bus.endpoint.clone(),
+                username: bus.username.clone(),
+                password,
+                domain: bus.domain.clone(),
+                router_name: bus.router_name.clone(),
+                max_message_size: settings.limits.message_size.saturating_add(ENVELOPE),
+                size_warning: None,
+                state_directory: settings.state_directory.clone(),
+                queue: QueueLimits::default(),
+            })
+            .await
+            .map_err(|reason| ServeError::Bus { url: settings.bus.to_string(), reason })
+        }
     }
+}
+
+/// What an envelope may add to a client's message, in bytes.
+const ENVELOPE: usize = 16 * 1024;
+
+fn first_line(path: &Path) -> std::io::Result<String> {
+    let text = std::fs::read_to_string(path)?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 fn session_config(settings: &Settings) -> session::Config {

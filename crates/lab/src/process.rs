@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::raw::RawClient;
 
@@ -28,6 +29,7 @@ pub struct Gateway {
     directory: tempfile::TempDir,
     listen: SocketAddr,
     log: Arc<Mutex<String>>,
+    log_reader: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -48,11 +50,10 @@ impl Gateway {
         forget_settings(&mut command);
         let mut child = command.kill_on_drop(true).spawn()?;
         let log = Arc::new(Mutex::new(String::new()));
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(keep(stderr, Arc::clone(&log)));
-        }
+        let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let log_reader = tokio::spawn(keep(stderr, Arc::clone(&log)));
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut gateway = Self { program, child, directory, listen, log };
+        let mut gateway = Self { program, child, directory, listen, log, log_reader };
         let status = gateway.until("it serves", |_| true).await?;
         let listen = status["listen"][0].as_str().and_then(|listen| listen.parse().ok());
         gateway.listen = listen.unwrap_or(gateway.listen);
@@ -128,6 +129,7 @@ impl Gateway {
         let mut last = Value::Null;
         while began.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait()? {
+                self.whole_log().await;
                 let text = format!("waiting until {what}, it ended: {status}\n{}", self.log());
                 return Err(io::Error::other(text));
             }
@@ -157,7 +159,9 @@ impl Gateway {
     /// # Errors
     /// It has not ended in time.
     pub async fn exit(&mut self) -> io::Result<ExitStatus> {
-        tokio::time::timeout(PATIENCE, self.child.wait()).await?
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await??;
+        self.whole_log().await;
+        Ok(status)
     }
 
     /// Runs one of its commands against it, to the end: `slackwater ARGUMENTS --control …`.
@@ -175,6 +179,13 @@ impl Gateway {
     #[must_use]
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Once the process has ended: waits for the last of its log.
+    async fn whole_log(&mut self) {
+        if !self.log_reader.is_finished() {
+            tokio::time::timeout(PATIENCE, &mut self.log_reader).await.ok();
+        }
     }
 
     fn control_path(&self) -> PathBuf {

@@ -12,6 +12,7 @@ use super::{Failure, print};
 use crate::config::{ServeOptions, Settings, Surroundings, Transport};
 use crate::front::ListenAddress;
 use crate::operate::control::is_live;
+use crate::serve::{ServeError, join_bus};
 
 pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> Result<u8, Failure> {
     let settings = match Settings::load(options, surroundings) {
@@ -57,6 +58,17 @@ pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> R
     match settings.bus.transport() {
         Transport::Embedded(_) => {
             report.add(format_args!("bus {}", settings.bus), Ok("inside the process"))?;
+        }
+        Transport::Redis(_) => {
+            let joined = match join_bus(&settings).await {
+                Ok(bus) => {
+                    bus.sender.close().await;
+                    Ok("reached, and left again")
+                }
+                Err(ServeError::Bus { reason, .. }) => Err(io::Error::other(reason)),
+                Err(error) => Err(io::Error::other(error)),
+            };
+            report.add(format_args!("bus {}", settings.bus), joined)?;
         }
     }
     Ok(u8::from(report.wrong))

@@ -2,10 +2,14 @@
 //! `Display`, not in an error.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer};
+use slackwater_bus::redis::Endpoint;
+use url::Url;
 
 use super::text::{Unfit, parsed};
 use super::units::Period;
@@ -22,6 +26,8 @@ pub struct BusUrl {
 pub enum Transport {
     /// A bus inside the process.
     Embedded(EmbeddedBus),
+    /// OpenSRF 4's bus.
+    Redis(RedisBus),
 }
 
 /// `embedded:?keepalive=5s&max_requests=1000&max_workers=10000`
@@ -36,6 +42,26 @@ pub struct EmbeddedBus {
     /// 10,000 unless set, at least 1.
     pub max_workers: usize,
 }
+
+/// `redis://USER:PASSWORD@HOST:PORT/?router=router&domain=HOST`; `rediss:` is the same over TLS,
+/// and takes `ca=FILE`; `redis+unix:///path/to/socket?user=USER&domain=HOST`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisBus {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// The ACL user; `gateway` unless set.
+    pub username: String,
+    /// Its password, if the URL has one.
+    pub password: Option<Secret>,
+    /// Our domain: the host unless set.
+    pub domain: String,
+    /// The router's name; `router` unless set.
+    pub router_name: String,
+}
+
+/// Something that no log, status or error may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
 
 /// A bus URL as it was typed. Flags and the environment keep it unread until
 /// [`Settings::resolve`](super::Settings::resolve), because the error that clap makes of a value
@@ -67,11 +93,14 @@ impl FromStr for BusUrl {
                 let transport = Transport::Embedded(embedded(rest)?);
                 Ok(Self { text: text.to_owned(), transport })
             }
-            "redis" | "rediss" | "xmpp" => Err(Unfit(format!(
-                "{scheme} is not supported yet: expected embedded: (given: {})",
+            "redis" | "rediss" | "redis+unix" => {
+                Ok(Self { text: text.to_owned(), transport: Transport::Redis(redis(text)?) })
+            }
+            "xmpp" | "xmpps" => Err(Unfit(format!(
+                "{scheme} is not supported yet: expected embedded: or redis: (given: {})",
                 without_password(text)
             ))),
-            _ => Err(Unfit::expected("a bus URL that begins with embedded:")),
+            _ => Err(Unfit::expected("a bus URL that begins with embedded: or redis:")),
         }
     }
 }
@@ -92,6 +121,25 @@ impl BusText {
     /// Reads the URL.
     pub(super) fn read(&self) -> Result<BusUrl, Unfit> {
         self.0.parse()
+    }
+}
+
+impl Secret {
+    /// For whoever must know it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
     }
 }
 
@@ -154,6 +202,50 @@ fn embedded(rest: &str) -> Result<EmbeddedBus, Unfit> {
     Ok(bus)
 }
 
+fn redis(text: &str) -> Result<RedisBus, Unfit> {
+    const FORM: &str = "redis://USER:PASSWORD@HOST:PORT/?router=NAME&domain=NAME";
+    let expected = || Unfit(format!("expected {FORM} (given: {})", without_password(text)));
+    let url = Url::parse(text).map_err(|_| expected())?;
+    let decoded = |part: &str| {
+        percent_decode_str(part).decode_utf8().map(String::from).map_err(|_| expected())
+    };
+    let host = || url.host_str().map(str::to_owned).filter(|host| !host.is_empty());
+    let port = url.port().unwrap_or(6379);
+    let (mut user, mut domain, mut router_name, mut authorities) = (None, None, None, None);
+    for (key, value) in url.query_pairs() {
+        match (&*key, url.scheme()) {
+            ("domain", _) => domain = Some(value.into_owned()),
+            ("router", _) => router_name = Some(value.into_owned()),
+            ("user", "redis+unix") => user = Some(value.into_owned()),
+            ("ca", "rediss") => authorities = Some(PathBuf::from(value.into_owned())),
+            _ => {
+                return Err(Unfit(format!(
+                    "expected router=NAME or domain=NAME behind the ?, with rediss: ca=FILE, with \
+                     redis+unix: user=NAME (given: {})",
+                    without_password(text)
+                )));
+            }
+        }
+    }
+    let endpoint = match (url.scheme(), host()) {
+        ("redis+unix", None) => Endpoint::Unix { path: decoded(url.path())?.into() },
+        ("redis", Some(host)) => Endpoint::Tcp { host, port },
+        ("rediss", Some(host)) => Endpoint::Tls { host, port, authorities },
+        _ => return Err(expected()),
+    };
+    let username = match url.username() {
+        "" => user.unwrap_or_else(|| "gateway".to_owned()),
+        user => decoded(user)?,
+    };
+    Ok(RedisBus {
+        username,
+        password: url.password().map(decoded).transpose()?.map(Secret),
+        domain: domain.or_else(host).unwrap_or_else(|| "localhost".to_owned()),
+        router_name: router_name.unwrap_or_else(|| "router".to_owned()),
+        endpoint,
+    })
+}
+
 /// The URL with `***` in the place of a password. The user information ends at the last `@`, so
 /// that a password which should have been percent-encoded is hidden as well.
 fn without_password(url: &str) -> String {
@@ -189,11 +281,37 @@ mod tests {
     }
 
     #[test]
+    fn a_redis_url_says_who_where_and_by_which_router() {
+        let read = |text: &str| match text.parse::<BusUrl>().unwrap().transport() {
+            Transport::Redis(bus) => bus.clone(),
+            Transport::Embedded(_) => panic!("embedded"),
+        };
+        let tcp = |host: &str, port| Endpoint::Tcp { host: host.to_owned(), port };
+        let bus = read("redis://opensrf:p%40ss@public.localhost:6380/?router=r1");
+        assert_eq!(bus.endpoint, tcp("public.localhost", 6380));
+        assert_eq!((bus.username.as_str(), bus.router_name.as_str()), ("opensrf", "r1"));
+        assert_eq!(bus.password.map(|password| password.reveal().to_owned()), Some("p@ss".into()));
+        assert_eq!(bus.domain, "public.localhost");
+
+        let bus = read("redis://127.0.0.1?domain=public.localhost");
+        assert_eq!(bus.endpoint, tcp("127.0.0.1", 6379));
+        assert_eq!((bus.username.as_str(), bus.router_name.as_str()), ("gateway", "router"));
+        assert_eq!((bus.password, bus.domain.as_str()), (None, "public.localhost"));
+
+        let bus = read("rediss://h/?ca=/etc/ca.pem");
+        let authorities = Some(PathBuf::from("/etc/ca.pem"));
+        assert_eq!(bus.endpoint, Endpoint::Tls { host: "h".into(), port: 6379, authorities });
+        let bus = read("redis+unix:///run/redis.sock?user=me&domain=public.localhost");
+        assert_eq!(bus.endpoint, Endpoint::Unix { path: "/run/redis.sock".into() });
+        assert_eq!(bus.username, "me");
+    }
+
+    #[test]
     fn wrong_urls_say_what_was_expected() {
         for (text, expected) in [
             ("", "expected a bus URL such as embedded:"),
             ("embedded", "expected a bus URL such as embedded:"),
-            ("ftp://x", "expected a bus URL that begins with embedded:"),
+            ("ftp://x", "expected a bus URL that begins with embedded: or redis:"),
             ("embedded://x", "expected embedded:, or embedded:?keepalive=5s&max_requests=1000"),
             ("embedded:?keepalive=0", "expected a keepalive of at least 1ms"),
             ("embedded:?max_requests=0", "expected max_requests of at least 1"),
@@ -203,8 +321,17 @@ mod tests {
                 "expected keepalive=DURATION, max_requests=NUMBER or max_workers=NUMBER behind the ?",
             ),
             (
-                "redis://host",
-                "redis is not supported yet: expected embedded: (given: redis://host)",
+                "xmpp://host",
+                "xmpp is not supported yet: expected embedded: or redis: (given: xmpp://host)",
+            ),
+            (
+                "redis://u:secret@",
+                "expected redis://USER:PASSWORD@HOST:PORT/?router=NAME&domain=NAME (given: redis://u:***@)",
+            ),
+            (
+                "redis://host/?db=1",
+                "expected router=NAME or domain=NAME behind the ?, with rediss: ca=FILE, with \
+                 redis+unix: user=NAME (given: redis://host/?db=1)",
             ),
         ] {
             assert_eq!(text.parse::<BusUrl>().unwrap_err().to_string(), expected, "{text}");
@@ -214,8 +341,8 @@ mod tests {
     #[test]
     fn a_password_is_never_shown() {
         for url in [
-            "redis://user:secret@host:6379",
-            "redis://:secret@host",
+            "redis://user:secret@host:notaport",
+            "redis://:secret@host/?x=1",
             "xmpp://u:a@secret@h/r",
             "xmpp:u:secret@h",
             "redis://user:secret://x@host",

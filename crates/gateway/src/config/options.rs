@@ -34,9 +34,17 @@ pub struct ServeOptions {
     #[arg(long, env = "SLACKWATER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     #[serde(deserialize_with = "list")]
     pub listen: Option<Vec<ListenAddress>>,
-    /// The bus to relay to; embedded: has demo services inside [default: embedded:]
+    /// The bus to relay to: embedded: has demo services inside; redis://USER@HOST:PORT/ is
+    /// OpenSRF's [default: embedded:]
     #[arg(long, env = "SLACKWATER_BUS", value_name = "URL", hide_env_values = true)]
     pub bus: Option<BusText>,
+    /// The password for the bus is the first line of this file
+    #[arg(long, env = "SLACKWATER_BUS_PASSWORD_FILE", value_name = "FILE")]
+    pub bus_password_file: Option<PathBuf>,
+    /// Where the bus addresses in use are noted, so that a crash leaves nothing on the bus
+    /// [default: $STATE_DIRECTORY, $XDG_STATE_HOME/slackwater or ~/.local/state/slackwater]
+    #[arg(long, env = "SLACKWATER_STATE_DIR", value_name = "DIRECTORY")]
+    pub state_dir: Option<PathBuf>,
     /// The control socket [default: PORT.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/slackwater
     /// or /tmp/slackwater-UID]
     #[arg(long, env = "SLACKWATER_CONTROL", value_name = "PATH")]
@@ -167,6 +175,8 @@ impl ServeOptions {
         each!(
             listen,
             bus,
+            bus_password_file,
+            state_dir,
             control,
             admin_listen,
             ingress,

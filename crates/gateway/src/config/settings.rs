@@ -24,6 +24,10 @@ pub struct Settings {
     pub listen: Vec<ListenAddress>,
     /// The bus to relay to.
     pub bus: BusUrl,
+    /// The file whose first line is the password for the bus; wins over one in the URL.
+    pub bus_password_file: Option<PathBuf>,
+    /// Where the bus addresses in use are noted.
+    pub state_directory: PathBuf,
     /// The control socket, if the operator named it; else [`Surroundings::control_path`].
     pub control: Option<PathBuf>,
     /// Where the admin HTTP server listens; off if `None`.
@@ -168,6 +172,8 @@ impl Settings {
         Ok(Self {
             listen,
             bus,
+            bus_password_file: options.bus_password_file,
+            state_directory: options.state_dir.unwrap_or_else(|| surroundings.state_directory()),
             control: options.control,
             admin_listen: options.admin_listen,
             ingress: options.ingress.unwrap_or_default(),

@@ -17,6 +17,10 @@ pub struct Surroundings {
     pub runtime_directory: Option<OsString>,
     /// `$XDG_RUNTIME_DIR`: `/run/user/UID` of a logged-in user.
     pub xdg_runtime_dir: Option<OsString>,
+    /// `$STATE_DIRECTORY`, which systemd sets; the first of its directories is used.
+    pub state_directory: Option<OsString>,
+    /// `$XDG_STATE_HOME`, or `~/.local/state`.
+    pub state_home: Option<PathBuf>,
     /// The real user id.
     pub user: u32,
     /// How many descriptors the process may have open; `None` is no limit.
@@ -47,6 +51,10 @@ impl Surroundings {
         Self {
             runtime_directory: set("RUNTIME_DIRECTORY"),
             xdg_runtime_dir: set("XDG_RUNTIME_DIR"),
+            state_directory: set("STATE_DIRECTORY"),
+            state_home: set("XDG_STATE_HOME")
+                .map(PathBuf::from)
+                .or_else(|| Some(PathBuf::from(set("HOME")?).join(".local/state"))),
             user: getuid().as_raw(),
             open_files: getrlimit(Resource::Nofile).current,
             variables: std::env::vars_os()
@@ -63,13 +71,18 @@ impl Surroundings {
         directory.join(socket_name(listening))
     }
 
+    /// Where a gateway keeps what must outlive it.
+    pub fn state_directory(&self) -> PathBuf {
+        let by_systemd = self.state_directory.as_ref().and_then(first_directory);
+        by_systemd
+            .or_else(|| Some(self.state_home.as_ref()?.join("slackwater")))
+            .unwrap_or_else(|| self.own_directory().join("state"))
+    }
+
     /// The directories in which a gateway's control socket can be, the likeliest first. The first
     /// one is where a gateway started in these surroundings puts its own.
     pub fn control_directories(&self) -> impl Iterator<Item = PathBuf> {
-        let by_systemd = self.runtime_directory.as_ref().and_then(|directories| {
-            let first = directories.as_bytes().split(|byte| *byte == b':').next()?;
-            Some(PathBuf::from(std::ffi::OsStr::from_bytes(first)))
-        });
+        let by_systemd = self.runtime_directory.as_ref().and_then(first_directory);
         let by_session = self
             .xdg_runtime_dir
             .as_ref()
@@ -91,6 +104,12 @@ impl Surroundings {
         });
         usize::try_from(clients).unwrap_or(usize::MAX)
     }
+}
+
+/// systemd separates several directories by colons.
+fn first_directory(directories: &OsString) -> Option<PathBuf> {
+    let first = directories.as_bytes().split(|byte| *byte == b':').next()?;
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(first)))
 }
 
 /// The file name of a gateway's control socket: its first port, or a hash of its first unix
