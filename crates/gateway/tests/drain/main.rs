@@ -4,6 +4,8 @@
 //! A worker here waits until the test lets it go (`slackwater.demo.hold` and `.release`), so that
 //! nothing depends on how fast the machine is.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 mod client;
 mod deadline;
 mod refusal;
