@@ -14,4 +14,5 @@ pub mod proof;
 pub mod proxied;
 pub mod proxy;
 pub mod raw;
+pub mod site;
 pub mod tide;

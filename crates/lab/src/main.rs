@@ -55,6 +55,9 @@ enum Instrument {
         /// Requests that a session may make.
         #[arg(long, default_value_t = 1_000)]
         max_requests: u32,
+        /// Workers of a service.
+        #[arg(long, default_value_t = 10_000)]
+        max_workers: usize,
     },
 }
 
@@ -81,11 +84,15 @@ async fn main() -> anyhow::Result<()> {
         Instrument::Router(Part { bus, router: name }) => {
             until_interrupted(router::start(bus, &name)).await
         }
-        Instrument::Worker { part, router_domain, keepalive, max_requests } => {
-            let domain = || vec![part.bus.domain.clone()];
-            let domains = if router_domain.is_empty() { domain() } else { router_domain };
-            let limits = SessionLimits { keepalive: Duration::from_secs(keepalive), max_requests };
-            until_interrupted(worker::start(part.bus, &part.router, &domains, limits).await?).await
+        Instrument::Worker { part, router_domain, keepalive, max_requests, max_workers } => {
+            let own = || vec![part.bus.domain.clone()];
+            let options = worker::Options {
+                router_domains: if router_domain.is_empty() { own() } else { router_domain },
+                router_name: part.router,
+                limits: SessionLimits { keepalive: Duration::from_secs(keepalive), max_requests },
+                max_workers: max_workers.max(1),
+            };
+            until_interrupted(worker::start(part.bus, options).await?).await
         }
     }
 }

@@ -20,7 +20,13 @@ async fn installation(server: &Server, keepalive: Duration) -> (Running, Running
     let router = router::start(account("router", DOMAIN), "router");
     let limits = SessionLimits { keepalive, max_requests: 3 };
     let (account, routers) = (account("opensrf", OTHER_DOMAIN), [DOMAIN.to_owned()]);
-    let services = worker::start(account, "router", &routers, limits).await.expect("services");
+    let options = worker::Options {
+        router_name: "router".to_owned(),
+        router_domains: routers.to_vec(),
+        limits,
+        max_workers: 10_000,
+    };
+    let services = worker::start(account, options).await.expect("services");
     (router, services)
 }
 

@@ -3,24 +3,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use slackwater_bus::worker::SessionLimits;
 use slackwater_lab::bus::server::{DOMAIN, Server};
-use slackwater_lab::bus::{Account, Running, router, worker};
 use slackwater_lab::opensrf::{self, Answer};
 use slackwater_lab::process::{Gateway, Signal};
 use slackwater_lab::raw::{End, Message, RawClient};
+use slackwater_lab::site::{Bus, Services, Site};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_slackwater");
 const DEMO: &str = "slackwater.demo";
 
 #[tokio::test]
 async fn a_drain_on_redis_loses_nothing_and_leaves_nothing() {
-    let Some(site) = Site::start().await.unwrap() else { return };
-    let mut gateway = site.gateway(&[]).await.unwrap();
+    let Some(site) = site().await else { return };
+    let mut gateway = gateway(&site).await;
     let mut client = Client(gateway.connect().await.unwrap());
     client.ask("t", 1, "echo", json!(["é", {"b": 1.0, "a": 12345678901234567890_u64}])).await;
     let contents = client.outcome("t", 1).await;
@@ -43,21 +42,20 @@ async fn a_drain_on_redis_loses_nothing_and_leaves_nothing() {
     client.drained().await;
     assert_eq!(gateway.exit().await.unwrap().code(), Some(0), "{}", gateway.log());
 
-    assert_eq!(site.server.denials().await.unwrap(), 0, "ACL LOG");
-    site.stop().await;
+    site.stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn clients_stay_when_the_bus_goes_and_every_request_is_answered() {
-    let Some(mut site) = Site::start().await.unwrap() else { return };
-    let mut gateway = site.gateway(&[]).await.unwrap();
+    let Some(mut site) = site().await else { return };
+    let mut gateway = gateway(&site).await;
     let mut client = Client(gateway.connect().await.unwrap());
     client.ask("t", 1, "wait", json!([60])).await;
     client.0.send_text(&opensrf::connect(DEMO, "s")).await.unwrap();
     assert_eq!(client.answer().await.code, 200);
     gateway.until("executed", |status| status["executed"] == 1).await.unwrap();
 
-    site.server.kill().unwrap();
+    site.server().kill().unwrap();
     assert_eq!(client.outcome("t", 1).await, [json!(504)], "it was sent on");
     let status = gateway.until("lost", |status| status["bus"]["healthy"] == false).await.unwrap();
     assert_eq!((&status["sessions"], &status["connections"]), (&json!(0), &json!(1)), "{status}");
@@ -66,9 +64,9 @@ async fn clients_stay_when_the_bus_goes_and_every_request_is_answered() {
     assert_eq!(client.outcome("t", 2).await, [json!(503)], "it was not");
     assert!(asked.elapsed() < Duration::from_secs(1), "at once");
 
-    site.server.start_again().await.unwrap();
+    site.server().start_again().await.unwrap();
     gateway.until("back", |status| status["bus"]["healthy"] == true).await.unwrap();
-    site.serve_again().await;
+    site.serve_again().await.unwrap();
     // The router is back, and at some moment it has heard of the services.
     let mut trace = 3;
     let outcome = loop {
@@ -82,13 +80,13 @@ async fn clients_stay_when_the_bus_goes_and_every_request_is_answered() {
     assert_eq!(outcome, [json!("again"), json!(205)]);
     let status = gateway.status().await.unwrap();
     assert_eq!((&status["bus_lost"], &status["rejected"]), (&json!(1), &json!(1)), "{status}");
-    site.stop().await;
+    site.stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_bus_that_cannot_be_joined_is_one_clear_line_and_no_start() {
-    let Some(site) = Site::start().await.unwrap() else { return };
-    let port = site.server.port();
+    let Some(server) = Server::start().await.unwrap() else { return };
+    let port = server.port();
     for (bus, said) in [
         (format!("redis://gateway:wrong@{DOMAIN}:{port}"), "refuses user \"gateway\""),
         (format!("redis://poor:poorpw@{DOMAIN}:{port}"), "has too few rights"),
@@ -96,60 +94,20 @@ async fn a_bus_that_cannot_be_joined_is_one_clear_line_and_no_start() {
     ] {
         let state = tempfile::tempdir().unwrap();
         let options = ["--bus", &bus, "--state-dir", text(state.path())];
-        let error = Gateway::start(env!("CARGO_BIN_EXE_slackwater"), &options).await.unwrap_err();
+        let error = Gateway::start(PROGRAM, &options).await.unwrap_err();
         let error = error.to_string();
         assert!(error.contains("exit status: 2") && error.contains(said), "{error}");
         assert!(!error.contains("wrong") && !error.contains("poorpw"), "{error}");
     }
-    site.stop().await;
 }
 
 /// A Redis with a router and the demo services on it.
-struct Site {
-    server: Server,
-    others: Vec<Running>,
-    state: tempfile::TempDir,
+async fn site() -> Option<Site> {
+    Site::start(Bus::Redis, Services::default()).await.unwrap()
 }
 
-impl Site {
-    /// `None`, and a loud word about it, if redis-server is not installed.
-    async fn start() -> io::Result<Option<Self>> {
-        let Some(server) = Server::start().await? else { return Ok(None) };
-        let mut site = Self { server, others: Vec::new(), state: tempfile::tempdir()? };
-        site.serve_again().await;
-        Ok(Some(site))
-    }
-
-    /// Starts router and services, which do not outlive their bus.
-    async fn serve_again(&mut self) {
-        self.others.clear();
-        let account = |user: &str, password: &str| Account {
-            user: user.to_owned(),
-            password: password.to_owned(),
-            domain: DOMAIN.to_owned(),
-            port: self.server.port(),
-        };
-        let limits = SessionLimits { keepalive: Duration::from_secs(60), max_requests: 1_000 };
-        let router = router::start(account("router", "routerpw"), "router");
-        let domains = [DOMAIN.to_owned()];
-        let workers = worker::start(account("opensrf", "opensrfpw"), "router", &domains, limits);
-        self.others = vec![router, workers.await.unwrap()];
-    }
-
-    /// A gateway on it, with the account and the rights that OpenSRF gives to gateways.
-    async fn gateway(&self, options: &[&str]) -> io::Result<Gateway> {
-        let bus = format!("redis://gateway:gatewaypw@{DOMAIN}:{}", self.server.port());
-        let mut all = vec!["--bus", &bus, "--state-dir", text(self.state.path())];
-        all.extend(["--ebb-window", "0s"]);
-        all.extend(options);
-        Gateway::start(env!("CARGO_BIN_EXE_slackwater"), &all).await
-    }
-
-    async fn stop(self) {
-        for other in self.others {
-            other.stop().await;
-        }
-    }
+async fn gateway(site: &Site) -> Gateway {
+    site.gateway(PROGRAM, &["--ebb-window", "0s"]).await.unwrap()
 }
 
 struct Client(RawClient);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use slackwater_bus::redis::{Endpoint, Error, Options};
+use slackwater_bus::redis::{Endpoint, Error};
 use slackwater_bus::services::{self, Service};
 use slackwater_bus::worker::{self, Asker, Delivery, Gone, Port, SessionLimits};
 use slackwater_bus::{Event, QueueLimits, Sender};
@@ -20,32 +20,38 @@ use tokio::task::JoinSet;
 use super::Running;
 use super::wire::{Account, Wire};
 
-/// Workers that a service has at one time.
-const WORKERS: usize = 10_000;
 /// Envelopes that may wait for a worker in a session.
 const WAITING: usize = 1_024;
 /// How long a full bus is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Starts the demo services in the domain of the account, and registers them with the router
-/// of this name in each of `router_domains`.
+/// How services serve, and who is told of them.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The name of the routers.
+    pub router_name: String,
+    /// The domains of the routers that are told.
+    pub router_domains: Vec<String>,
+    /// Bounds of a session.
+    pub limits: SessionLimits,
+    /// Workers that a service has at one time; whoever comes later waits. At least 1.
+    pub max_workers: usize,
+}
+
+/// Starts the demo services in the domain of the account, and registers them with the routers.
 ///
 /// # Errors
 /// The bus cannot be joined.
-pub async fn start(
-    account: Account,
-    router_name: &str,
-    router_domains: &[String],
-    limits: SessionLimits,
-) -> Result<Running, Error> {
+pub async fn start(account: Account, options: Options) -> Result<Running, Error> {
+    let Options { router_name, router_domains, limits, max_workers } = options;
     let journal = tempfile::tempdir()
         .map_err(|source| Error::StateDirectory { path: std::env::temp_dir(), source })?;
-    let bus = slackwater_bus::redis::connect(Options {
+    let bus = slackwater_bus::redis::connect(slackwater_bus::redis::Options {
         endpoint: Endpoint::Tcp { host: account.domain.clone(), port: account.port },
         username: account.user.clone(),
         password: Some(account.password.clone()),
         domain: account.domain.clone(),
-        router_name: router_name.to_owned(),
+        router_name: router_name.clone(),
         max_message_size: usize::MAX,
         size_warning: None,
         state_directory: journal.path().to_owned(),
@@ -65,6 +71,7 @@ pub async fn start(
                 .map(|domain| (domain.clone(), format!("opensrf:router:{router_name}:{domain}")))
                 .collect(),
             limits,
+            max_workers: u32::try_from(max_workers).unwrap_or(u32::MAX),
             bus: bus.sender.clone(),
             sessions: Arc::clone(&sessions),
         };
@@ -92,6 +99,7 @@ struct Listener {
     /// Domain and list of each router.
     routers: Vec<(String, String)>,
     limits: SessionLimits,
+    max_workers: u32,
     bus: Sender,
     sessions: Arc<Sessions>,
 }
@@ -100,7 +108,7 @@ impl Listener {
     async fn run(mut self, stop: Arc<AtomicBool>) {
         let (Account { user, domain, .. }, name) = (&self.account, self.service.name());
         let list = format!("opensrf:service:{user}:{domain}:{name}");
-        let workers = Arc::new(Semaphore::new(WORKERS));
+        let workers = Arc::new(Semaphore::new(self.max_workers as usize));
         self.tell_routers("register").await;
         while let Some(text) = self.wire.next(&list, &stop).await {
             let Some(delivery) = read(&text) else {
@@ -122,8 +130,7 @@ impl Listener {
         }
         self.tell_routers("unregister").await;
         // Those that are at work still have something to say.
-        let all = u32::try_from(WORKERS).unwrap_or(u32::MAX);
-        drop(tokio::time::timeout(PATIENCE, workers.acquire_many(all)).await);
+        drop(tokio::time::timeout(PATIENCE, workers.acquire_many(self.max_workers)).await);
     }
 
     async fn tell_routers(&mut self, command: &str) {

@@ -1,0 +1,153 @@
+//! What a gateway under test stands on: a bus, and the services there. A test that is true of the
+//! gateway is true on every bus; it is written once and run on each.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use slackwater_bus::worker::SessionLimits;
+
+use crate::bus::server::{DOMAIN, Server};
+use crate::bus::{Account, Running, router, worker};
+use crate::process::Gateway;
+
+/// The buses that a gateway can be tested on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// Inside the gateway's process.
+    Embedded,
+    /// A redis-server with the accounts and rights that OpenSRF ships, a router and the services.
+    Redis,
+}
+
+/// How the demo services behave.
+#[derive(Debug, Clone, Copy)]
+pub struct Services {
+    /// How long a session may be idle.
+    pub keepalive: Duration,
+    /// Requests that a session may make.
+    pub max_requests: u32,
+    /// Workers of a service.
+    pub max_workers: usize,
+}
+
+impl Default for Services {
+    /// Sessions that outlive a test.
+    fn default() -> Self {
+        Self { keepalive: Duration::from_secs(60), max_requests: 1_000, max_workers: 10_000 }
+    }
+}
+
+/// A bus with its services.
+#[derive(Debug)]
+pub struct Site {
+    services: Services,
+    redis: Option<Redis>,
+}
+
+#[derive(Debug)]
+struct Redis {
+    server: Server,
+    others: Vec<Running>,
+    state: tempfile::TempDir,
+}
+
+impl Site {
+    /// A bus of this kind with its services. `None`, and a loud word about it, if this machine has
+    /// not got what it needs.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start(bus: Bus, services: Services) -> io::Result<Option<Self>> {
+        let mut site = Self { services, redis: None };
+        if bus == Bus::Redis {
+            let Some(server) = Server::start().await? else { return Ok(None) };
+            let (others, state) = (Vec::new(), tempfile::tempdir()?);
+            site.redis = Some(Redis { server, others, state });
+            site.serve_again().await?;
+        }
+        Ok(Some(site))
+    }
+
+    /// The redis-server.
+    ///
+    /// # Panics
+    /// There is none: the bus is inside the gateway.
+    pub fn server(&mut self) -> &mut Server {
+        &mut self.redis.as_mut().expect("a bus of its own").server
+    }
+
+    /// Starts router and services anew, which do not outlive their bus.
+    ///
+    /// # Errors
+    /// They do not start.
+    pub async fn serve_again(&mut self) -> io::Result<()> {
+        let Some(redis) = &mut self.redis else { return Ok(()) };
+        redis.others.clear();
+        let Services { keepalive, max_requests, max_workers } = self.services;
+        let port = redis.server.port();
+        let account = |user: &str, password: &str| Account {
+            user: user.to_owned(),
+            password: password.to_owned(),
+            domain: DOMAIN.to_owned(),
+            port,
+        };
+        let options = worker::Options {
+            router_name: "router".to_owned(),
+            router_domains: vec![DOMAIN.to_owned()],
+            limits: SessionLimits { keepalive, max_requests },
+            max_workers,
+        };
+        redis.others.push(router::start(account("router", "routerpw"), "router"));
+        let workers = worker::start(account("opensrf", "opensrfpw"), options).await;
+        redis.others.push(workers.map_err(io::Error::other)?);
+        Ok(())
+    }
+
+    /// The options with which a gateway joins this bus.
+    #[must_use]
+    pub fn options(&self) -> Vec<String> {
+        let Some(redis) = &self.redis else {
+            let Services { keepalive, max_requests, max_workers } = self.services;
+            let keepalive = keepalive.as_millis();
+            let bus = format!(
+                "embedded:?keepalive={keepalive}ms&max_requests={max_requests}&max_workers={max_workers}"
+            );
+            return ["--bus", &bus].map(str::to_owned).to_vec();
+        };
+        let bus = format!("redis://gateway:gatewaypw@{DOMAIN}:{}", redis.server.port());
+        let state = redis.state.path().display().to_string();
+        ["--bus", &bus, "--state-dir", &state].map(str::to_owned).to_vec()
+    }
+
+    /// A gateway on this bus, with more options.
+    ///
+    /// # Errors
+    /// It does not start; the error's text is its log.
+    pub async fn gateway(
+        &self,
+        program: impl AsRef<Path>,
+        options: &[&str],
+    ) -> io::Result<Gateway> {
+        let own = self.options();
+        let mut all: Vec<&str> = own.iter().map(String::as_str).collect();
+        all.extend(options);
+        Gateway::start(program, &all).await
+    }
+
+    /// Ends it. On Redis, asserts what holds after every test: no command was refused for want of
+    /// rights, or failed in any other way.
+    ///
+    /// # Errors
+    /// One was.
+    pub async fn stop(self) -> io::Result<()> {
+        let Some(Redis { server, others, .. }) = self.redis else { return Ok(()) };
+        for other in others {
+            other.stop().await;
+        }
+        match server.denials().await.map_err(io::Error::other)? {
+            0 => Ok(()),
+            denials => Err(io::Error::other(format!("Redis has refused {denials} commands"))),
+        }
+    }
+}
