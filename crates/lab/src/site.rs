@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use slackwater_bus::worker::SessionLimits;
 
-use crate::bus::server::{DOMAIN, Server};
+use crate::bus::server::{DOMAIN, OTHER_DOMAIN, Server};
 use crate::bus::{Account, Running, router, worker};
 use crate::process::Gateway;
 
@@ -16,7 +16,8 @@ use crate::process::Gateway;
 pub enum Bus {
     /// Inside the gateway's process.
     Embedded,
-    /// A redis-server with the accounts and rights that OpenSRF ships, a router and the services.
+    /// A redis-server with the accounts and rights that OpenSRF ships, a router and, as sites have
+    /// it, the services in another domain than the gateway.
     Redis,
 }
 
@@ -86,10 +87,10 @@ impl Site {
         redis.others.clear();
         let Services { keepalive, max_requests, max_workers } = self.services;
         let port = redis.server.port();
-        let account = |user: &str, password: &str| Account {
+        let account = |user: &str, domain: &str| Account {
             user: user.to_owned(),
-            password: password.to_owned(),
-            domain: DOMAIN.to_owned(),
+            password: format!("{user}pw"),
+            domain: domain.to_owned(),
             port,
         };
         let options = worker::Options {
@@ -98,8 +99,8 @@ impl Site {
             limits: SessionLimits { keepalive, max_requests },
             max_workers,
         };
-        redis.others.push(router::start(account("router", "routerpw"), "router"));
-        let workers = worker::start(account("opensrf", "opensrfpw"), options).await;
+        redis.others.push(router::start(account("router", DOMAIN), "router"));
+        let workers = worker::start(account("opensrf", OTHER_DOMAIN), options).await;
         redis.others.push(workers.map_err(io::Error::other)?);
         Ok(())
     }
