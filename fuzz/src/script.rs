@@ -20,7 +20,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// |---|---|
 /// | `c TEXT` | a message from the client |
 /// | `bN TEXT` | a body from the bus for conversation N |
-/// | `k` | the bus gives the last envelope back |
+/// | `k`, `n` | the bus gives the last envelope back; nobody knows what became of it |
 /// | `l`, `r` | the bus is lost, restored |
 /// | `f`, `tN`, `mN` | replies are written; N bytes move; so many, and a frame is half read |
 /// | `p` | the Pong of the last Ping |
@@ -91,8 +91,9 @@ impl Play {
                 xid: None,
                 body: text.trim_start().to_owned(),
             }),
-            b'k' => match self.last_sent.take() {
-                Some(envelope) => Input::Refused(envelope),
+            b'k' | b'n' => match self.last_sent.take() {
+                Some(envelope) if act == b'k' => Input::Refused(envelope),
+                Some(envelope) => Input::Uncertain(envelope),
                 None => return,
             },
             b'l' => Input::BusLost,

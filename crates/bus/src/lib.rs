@@ -40,6 +40,14 @@ pub enum Event {
         /// Why, in words for an operator.
         reason: String,
     },
+    /// The connection to the domain of this envelope's worker was lost while it was under way:
+    /// nobody knows whether it has arrived, and it is not sent again. The bus itself is there.
+    Uncertain {
+        /// The envelope as it was given to [`Sender::send`].
+        envelope: Outgoing,
+        /// Why, in words for an operator.
+        reason: String,
+    },
     /// The bus is gone. Of what was sent and is unanswered the outcome is unknown; whatever is
     /// sent from now until [`Event::Restored`] comes back as [`Event::Refused`].
     Lost {

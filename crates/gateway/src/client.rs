@@ -102,6 +102,7 @@ impl Client {
         match letter {
             Letter::Envelope(envelope) => self.input(Input::Envelope(envelope)),
             Letter::Refused(envelope) => self.input(Input::Refused(envelope)),
+            Letter::Uncertain(envelope) => self.input(Input::Uncertain(envelope)),
             Letter::BusLost => self.input(Input::BusLost),
             Letter::BusRestored => self.input(Input::BusRestored),
             Letter::Drain(deadlines) => self.input(Input::Drain(deadlines)),

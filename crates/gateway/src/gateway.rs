@@ -136,7 +136,11 @@ impl Gateway {
                 }
                 BusEvent::Refused { envelope, reason } => {
                     tracing::warn!(xid = envelope.xid, reason, "the bus did not take an envelope");
-                    self.hub.refused(envelope);
+                    self.hub.give_back(envelope, Letter::Refused);
+                }
+                BusEvent::Uncertain { envelope, reason } => {
+                    tracing::warn!(xid = envelope.xid, reason, "an envelope may not have arrived");
+                    self.hub.give_back(envelope, Letter::Uncertain);
                 }
                 BusEvent::Lost { reason } => {
                     tracing::error!(reason, "bus lost");

@@ -74,12 +74,12 @@ impl Hub {
         false
     }
 
-    /// Tells a client that the bus did not take its envelope.
-    pub(crate) fn refused(&self, envelope: Outgoing) {
+    /// Gives an envelope back to its client, as a [`Letter::Refused`] or [`Letter::Uncertain`].
+    pub(crate) fn give_back(&self, envelope: Outgoing, letter: impl FnOnce(Outgoing) -> Letter) {
         let client = ClientId::parse_thread(&envelope.thread).map(|(id, _)| id);
         let mailbox = client.and_then(|id| self.read().by_thread.get(&id).cloned());
         if let Some(mailbox) = mailbox {
-            mailbox.post(Letter::Refused(envelope));
+            mailbox.post(letter(envelope));
         }
     }
 

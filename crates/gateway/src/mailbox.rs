@@ -17,6 +17,8 @@ pub(crate) enum Letter {
     Envelope(Incoming),
     /// An envelope that the bus did not take.
     Refused(Outgoing),
+    /// An envelope of which nobody knows whether it has arrived.
+    Uncertain(Outgoing),
     /// The bus is gone.
     BusLost,
     /// The bus is back.

@@ -168,14 +168,10 @@ impl Carrier {
 
     async fn carry(&mut self) -> Pause {
         loop {
-            let Self { links, lanes, queue, events, .. } = &mut *self;
+            let Self { links, queue, events, .. } = &mut *self;
             let batch = tokio::select! {
                 () = events.closed() => return Pause::End,
                 reason = links.reader_stopped() => return Pause::Lost(reason),
-                reason = lanes.loss() => {
-                    self.lost_in_a_lane(reason).await;
-                    continue;
-                }
                 batch = queue.batch(post::BATCH_BYTES) => batch,
                 () = sleep(IDLE) => Some(Vec::new()),
             };
@@ -213,7 +209,8 @@ impl Carrier {
             if idle {
                 link.delete(&[&self.site.nothing]).await
             } else {
-                post::push(link, &self.site, &own, &self.events).await
+                let pushed = post::push(link, &self.site, &own, &self.events).await;
+                pushed.map_err(|unsure| unsure.broken)
             }
         };
         // A reader that stops has the events closed or the connection lost; waiting for an answer
@@ -230,13 +227,6 @@ impl Carrier {
         };
         self.links.outbound = None;
         Err(lost)
-    }
-
-    /// Of what was under way to another domain the outcome is unknown. The gateway has one word
-    /// for that, which is for all of the bus.
-    async fn lost_in_a_lane(&mut self, reason: String) {
-        drop(self.events.send(Event::Lost { reason }).await);
-        drop(self.events.send(Event::Restored).await);
     }
 
     /// Gets the bus back; what is sent meanwhile is given back. False: it is not wanted any more.

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::link::Link;
-use super::post;
+use super::post::{self, Unsure};
 use super::site::Site;
 use crate::Event;
 use crate::sender::Queued;
@@ -32,15 +32,11 @@ pub(super) struct Lanes {
     events: mpsc::Sender<Event>,
     by_domain: HashMap<String, mpsc::Sender<Queued>>,
     tasks: JoinSet<()>,
-    lose: mpsc::Sender<String>,
-    losses: mpsc::Receiver<String>,
 }
 
 impl Lanes {
     pub(super) fn new(site: Arc<Site>, events: mpsc::Sender<Event>) -> Self {
-        let (lose, losses) = mpsc::channel(1);
-        let (by_domain, tasks) = (HashMap::new(), JoinSet::new());
-        Self { site, events, by_domain, tasks, lose, losses }
+        Self { site, events, by_domain: HashMap::new(), tasks: JoinSet::new() }
     }
 
     /// Hands an envelope to the lane of its domain; gives it back with the reason if it cannot.
@@ -53,17 +49,11 @@ impl Lanes {
             let (site, events) = (Arc::clone(&self.site), self.events.clone());
             let lane =
                 Lane { domain: domain.to_owned(), site, events, link: None, closed_until: None };
-            self.tasks.spawn(lane.run(waiting, self.lose.clone()));
+            self.tasks.spawn(lane.run(waiting));
             self.by_domain.insert(domain.to_owned(), sender);
         }
         let error = self.by_domain.get(domain)?.try_send(queued).err()?;
         Some((error.into_inner(), format!("too many envelopes wait for domain {domain}")))
-    }
-
-    /// The next connection that was lost with envelopes under way. Dropping the future loses
-    /// nothing.
-    pub(super) async fn loss(&mut self) -> String {
-        self.losses.recv().await.unwrap_or_default()
     }
 
     /// Sends what waits, and ends.
@@ -86,7 +76,7 @@ struct Lane {
 }
 
 impl Lane {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Queued>, lose: mpsc::Sender<String>) {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Queued>) {
         loop {
             match timeout(IDLE, waiting.recv()).await {
                 Err(_idle) => self.look_after().await,
@@ -100,28 +90,33 @@ impl Lane {
                         bytes += next.room.num_permits();
                         batch.push(next);
                     }
-                    if let Err(reason) = self.push(&batch).await {
-                        // Full: a loss is reported already, and this one is part of it.
-                        drop(lose.try_send(reason));
-                    }
+                    self.push(&batch).await;
                 }
             }
         }
     }
 
-    /// Pushes a batch, or gives it back. An error: nobody knows what has become of it.
-    async fn push(&mut self, batch: &[Queued]) -> Result<(), String> {
+    /// Pushes a batch, or gives it back; of what was under way to a connection that was lost, says
+    /// so.
+    async fn push(&mut self, batch: &[Queued]) {
         if let Err(reason) = self.open().await {
             for queued in batch {
                 post::refuse(&self.events, &queued.envelope, &reason).await;
             }
-            return Ok(());
+            return;
         }
-        let Some(link) = &mut self.link else { return Ok(()) };
-        post::push(link, &self.site, batch, &self.events).await.map_err(|broken| {
+        let Some(link) = &mut self.link else { return };
+        if let Err(Unsure { broken, sent }) =
+            post::push(link, &self.site, batch, &self.events).await
+        {
             self.link = None;
-            format!("domain {}: {broken}", self.domain)
-        })
+            for queued in sent {
+                let reason = format!("domain {}: {broken}", self.domain);
+                let envelope = queued.envelope.clone();
+                // Nobody may be there to take it, when the bus ends.
+                drop(self.events.send(Event::Uncertain { envelope, reason }).await);
+            }
+        }
     }
 
     async fn open(&mut self) -> Result<(), String> {

@@ -11,13 +11,20 @@ use crate::sender::Queued;
 /// About the most bytes that are pushed at once.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
 
-/// Pushes `batch` in its order. On an error nobody knows what of it has reached anyone.
-pub(super) async fn push(
+/// A connection was lost while these were under way: nobody knows which of them have arrived.
+#[derive(Debug)]
+pub(super) struct Unsure<'a> {
+    pub(super) broken: Broken,
+    pub(super) sent: Vec<&'a Queued>,
+}
+
+/// Pushes `batch` in its order. What certainly did not go is given back.
+pub(super) async fn push<'a>(
     link: &mut Link,
     site: &Site,
-    batch: &[Queued],
+    batch: &'a [Queued],
     events: &mpsc::Sender<Event>,
-) -> Result<(), Broken> {
+) -> Result<(), Unsure<'a>> {
     let mut sent = Vec::with_capacity(batch.len());
     let mut texts = Vec::with_capacity(batch.len());
     for queued in batch {
@@ -32,7 +39,10 @@ pub(super) async fn push(
     if texts.is_empty() {
         return Ok(());
     }
-    let answers = link.push(&texts).await?;
+    let answers = match link.push(&texts).await {
+        Ok(answers) => answers,
+        Err(broken) => return Err(Unsure { broken, sent }),
+    };
     for (queued, answer) in sent.into_iter().zip(answers) {
         if let Err(said) = answer {
             refuse(events, &queued.envelope, &format!("Redis refuses it: {said}")).await;

@@ -5,20 +5,22 @@ use serde_json::value::RawValue;
 
 use super::Trace;
 
-/// Which exception class a status carries; OpenSRF's clients branch on it.
+/// Which class a status is of; OpenSRF's clients branch on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exception {
-    /// The request itself is at fault, or its outcome is.
+pub enum Class {
+    /// An exception: the request itself is at fault, or its outcome is.
     Method,
-    /// The service cannot be had.
+    /// An exception: the service cannot be had.
     Service,
+    /// How a session stands.
+    Connection,
 }
 
 /// A status that the gateway makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The class hint.
-    pub exception: Exception,
+    pub class: Class,
     /// The code: 400 and above.
     pub code: u16,
     /// Words for whoever reads the client's error.
@@ -28,18 +30,18 @@ pub struct Status {
 impl Status {
     /// The request was malformed; it was not executed.
     pub fn bad_request(text: impl Into<String>) -> Self {
-        Self { exception: Exception::Method, code: 400, text: text.into() }
+        Self { class: Class::Method, code: 400, text: text.into() }
     }
 
     /// No such service can be asked; nothing was executed.
     pub fn bad_service(text: impl Into<String>) -> Self {
-        Self { exception: Exception::Service, code: 400, text: text.into() }
+        Self { class: Class::Service, code: 400, text: text.into() }
     }
 
     /// 503: never executed. `why` is followed by the promise in words.
     pub fn never_executed(why: &str) -> Self {
         Self {
-            exception: Exception::Method,
+            class: Class::Method,
             code: 503,
             text: format!("{why}; the request was never executed, send it again"),
         }
@@ -48,10 +50,15 @@ impl Status {
     /// 504: sent on, outcome unknown. `why` is followed by the warning in words.
     pub fn outcome_unknown(why: &str) -> Self {
         Self {
-            exception: Exception::Method,
+            class: Class::Method,
             code: 504,
             text: format!("{why}; the request was sent on and its outcome is unknown"),
         }
+    }
+
+    /// 408: the session has ended without its client's will, as when a worker leaves it.
+    pub fn session_over(why: &str) -> Self {
+        Self { class: Class::Connection, code: 408, text: format!("{why}; the session is over") }
     }
 }
 
@@ -72,9 +79,10 @@ pub fn reply(thread: &str, xid: &str, body: &str) -> String {
 
 /// The osrfMessage that carries `status` for one request.
 pub fn status_message(trace: Trace, status: &Status) -> String {
-    let class = match status.exception {
-        Exception::Method => "osrfMethodException",
-        Exception::Service => "osrfServiceException",
+    let class = match status.class {
+        Class::Method => "osrfMethodException",
+        Class::Service => "osrfServiceException",
+        Class::Connection => "osrfConnectStatus",
     };
     let mut text = format!(
         "{{\"__c\":\"osrfMessage\",\"__p\":{{\"threadTrace\":\"{trace}\",\"locale\":\"en-US\",\
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_status_reads_as_one_from_a_c_service() {
-        let status = Status { exception: Exception::Service, code: 404, text: "no \"x\"".into() };
+        let status = Status { class: Class::Service, code: 404, text: "no \"x\"".into() };
         assert_eq!(
             status_reply("t\n1", "x1", Trace::new(7), &status),
             r#"{"thread":"t\n1","log_xid":"x1","osrf_msg":[{"__c":"osrfMessage","__p":{"threadTrace":"7","locale":"en-US","type":"STATUS","payload":{"__c":"osrfServiceException","__p":{"status":"no \"x\"","statusCode":"404"}}}}]}"#

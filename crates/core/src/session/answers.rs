@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde_json::value::RawValue;
 
+use super::closing::Broken;
 use super::identity::ClientId;
 use super::ledger::{Bond, Conversation, Held, Request};
 use super::{Output, Session, State};
@@ -142,18 +143,32 @@ impl Session {
         if let State::Closing(_) | State::Ending(_) = self.state {
             return;
         }
+        let broken = Broken {
+            outcome: Outcome::BusLost,
+            why: Some("the message bus was lost"),
+            reaches_worker: false,
+        };
         for (number, conversation) in self.ledger.take_all() {
-            let why = "the message bus was lost";
-            if let Bond::Opening { connect, .. } = &conversation.bond {
-                let status = Status::outcome_unknown(why);
-                let (thread, xid) = (&conversation.thread, &conversation.xid);
-                self.reply(status_reply(thread, xid, *connect, &status), now);
-            }
-            self.settle_all(number, conversation, Outcome::BusLost, why, true, now);
+            self.settle_all(number, conversation, broken, now);
         }
     }
 
-    fn settled(
+    /// Whether an envelope has arrived nobody can say: the conversation that it was part of cannot
+    /// go on, and its worker, if it hears us, is told to roll back what it had begun.
+    pub(super) fn on_uncertain(&mut self, envelope: &Outgoing, now: Instant) {
+        let found = self
+            .number_of(&envelope.thread)
+            .and_then(|number| Some((number, self.ledger.take(number)?)));
+        let Some((number, conversation)) = found else { return };
+        let broken = Broken {
+            outcome: Outcome::BusLost,
+            why: Some("the connection to the service's message bus was lost"),
+            reaches_worker: true,
+        };
+        self.settle_all(number, conversation, broken, now);
+    }
+
+    pub(super) fn settled(
         &mut self,
         service: &str,
         thread: &str,

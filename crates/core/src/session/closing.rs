@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::ledger::{Bond, Conversation};
 use super::{CloseFin, Output, Session, State};
 use crate::event::{Cause, Event, Outcome};
+use crate::osrf::Trace;
 use crate::osrf::envelope::{Outgoing, Recipient};
 use crate::osrf::status::{Status, disconnect_body, status_reply};
 
@@ -17,6 +18,18 @@ pub(super) struct Closing {
     since: Instant,
     /// It ends now, whether bytes still move or not.
     end_by: Option<Instant>,
+}
+
+/// How a conversation ends before its time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Broken<'a> {
+    /// What becomes of the requests that were sent on.
+    pub(super) outcome: Outcome,
+    /// What the client is told: 504 for what was sent on, 503 for what still waited. Nothing if
+    /// it is not there any more.
+    pub(super) why: Option<&'a str>,
+    /// Whether there is a bus to tell the worker of a session by.
+    pub(super) reaches_worker: bool,
 }
 
 impl Closing {
@@ -46,14 +59,12 @@ impl Session {
 
     /// The hard deadline: everyone is told, and the connection is closed.
     pub(super) fn cut_off(&mut self, now: Instant) {
+        let broken = Broken {
+            outcome: Outcome::CutOff,
+            why: Some("the gateway is being stopped"),
+            reaches_worker: true,
+        };
         for (number, conversation) in self.ledger.take_all() {
-            if let Bond::Opening { connect, .. } = &conversation.bond {
-                let status = Status::outcome_unknown("the gateway is being stopped");
-                self.reply(
-                    status_reply(&conversation.thread, &conversation.xid, *connect, &status),
-                    now,
-                );
-            }
             if let Bond::Opening { since, .. } | Bond::Open { since, .. } = &conversation.bond {
                 self.tell(Event::SessionCutOff {
                     service: conversation.service.clone(),
@@ -61,8 +72,7 @@ impl Session {
                     took: now.saturating_duration_since(*since),
                 });
             }
-            let why = "the gateway is being stopped";
-            self.settle_all(number, conversation, Outcome::CutOff, why, true, now);
+            self.settle_all(number, conversation, broken, now);
         }
         let end_by = Some(now + self.config.close_timeout);
         self.close(Cause::Deadline, self.config.close_code, "deadline", end_by, now);
@@ -165,60 +175,65 @@ impl Session {
     }
 
     fn settle_client_gone(&mut self, now: Instant) {
+        let broken = Broken { outcome: Outcome::ClientGone, why: None, reaches_worker: true };
         for (number, conversation) in self.ledger.take_all() {
-            self.settle_all(number, conversation, Outcome::ClientGone, "", false, now);
+            self.settle_all(number, conversation, broken, now);
         }
     }
 
-    /// Settles a conversation that ends with the connection or the bus. If `tell_client`, each
-    /// request is answered: 504 if it was sent on, 503 if it still waited.
+    /// Settles a conversation that ends before its time, and has been taken out of the ledger.
     pub(super) fn settle_all(
         &mut self,
         number: u64,
         conversation: Conversation,
-        outcome: Outcome,
-        why: &str,
-        tell_client: bool,
+        broken: Broken<'_>,
         now: Instant,
     ) {
         let Conversation { thread, service, xid, bond, requests } = conversation;
+        let Broken { outcome, why, reaches_worker } = broken;
+        if let (Bond::Opening { connect, .. }, Some(why)) = (&bond, why) {
+            let status = Status::outcome_unknown(why);
+            self.reply(status_reply(&thread, &xid, *connect, &status), now);
+        }
         for request in requests {
-            if tell_client {
+            if let Some(why) = why {
                 let status = Status::outcome_unknown(why);
                 self.reply(status_reply(&thread, &request.xid, request.trace, &status), now);
             }
-            self.tell(Event::Settled {
-                service: service.clone(),
-                method: request.method,
-                thread: thread.clone(),
-                trace: request.trace,
-                outcome,
-                took: now.saturating_duration_since(request.since),
-            });
+            self.settled(&service, &thread, request, outcome, now);
         }
         match bond {
             Bond::None | Bond::Over => {}
             Bond::Opening { held, .. } => {
                 for part in held {
                     self.tell(Event::Released(part.requests.len() as u64));
-                    if tell_client {
-                        self.reject_held(&thread, part, &Status::never_executed(why), now);
-                    } else {
-                        for _ in part.requests {
-                            self.tell(Event::Rejected { code: 503 });
+                    match why {
+                        Some(why) => {
+                            self.reject_held(&thread, part, &Status::never_executed(why), now);
+                        }
+                        None => {
+                            for _ in part.requests {
+                                self.tell(Event::Rejected { code: 503 });
+                            }
                         }
                     }
                 }
                 self.tell(Event::SessionEnded);
             }
             Bond::Open { worker, .. } => {
-                if outcome != Outcome::BusLost {
+                if reaches_worker {
                     self.outputs.push_back(Output::Send(Outgoing {
                         to: Recipient::Worker(worker),
                         thread: self.id.thread(number),
-                        xid,
+                        xid: xid.clone(),
                         body: disconnect_body(&self.config.rules.ingress),
                     }));
+                }
+                if let (Outcome::BusLost, Some(why)) = (outcome, why) {
+                    // As a worker says that it has left: without a word the client would go on
+                    // outside its session. A C worker's trace is 0.
+                    let status = Status::session_over(why);
+                    self.reply(status_reply(&thread, &xid, Trace::new(0), &status), now);
                 }
                 self.tell(Event::SessionEnded);
             }

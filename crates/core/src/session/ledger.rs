@@ -187,6 +187,15 @@ impl Ledger {
         self.conversations.iter().map(|(number, conversation)| (*number, conversation))
     }
 
+    /// Takes a conversation out, and the way to its session.
+    pub fn take(&mut self, number: u64) -> Option<Conversation> {
+        let conversation = self.conversations.remove(&number)?;
+        if self.sessions.get(&conversation.thread) == Some(&number) {
+            self.sessions.remove(&conversation.thread);
+        }
+        Some(conversation)
+    }
+
     /// Takes everything out.
     pub fn take_all(&mut self) -> BTreeMap<u64, Conversation> {
         self.sessions.clear();

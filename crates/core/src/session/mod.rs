@@ -97,6 +97,8 @@ pub enum Input {
     Envelope(Incoming),
     /// The bus did not take an envelope of this client.
     Refused(Outgoing),
+    /// Nobody knows whether this envelope has arrived; the bus itself is there.
+    Uncertain(Outgoing),
     /// The bus is gone.
     BusLost,
     /// The bus is back.
@@ -267,6 +269,7 @@ impl Session {
             Input::Overflow => self.abandon(Cause::SlowReader, 1008, "not reading", now),
             Input::Envelope(envelope) => self.on_envelope(&envelope, now),
             Input::Refused(envelope) => self.on_refused(&envelope, now),
+            Input::Uncertain(envelope) => self.on_uncertain(&envelope, now),
             Input::BusLost => self.on_bus_lost(now),
             Input::BusRestored => self.bus_is_up = true,
             Input::Drain(deadlines) => self.on_drain(deadlines, now),

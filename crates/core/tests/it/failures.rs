@@ -102,6 +102,7 @@ fn a_lost_bus_is_told_to_everyone_who_waits_for_it() {
         [
             said("plain", 1, 504),
             said("open", 2, 504),
+            said("open", 0, 408),
             said("opening", 5, 504),
             said("opening", 6, 503)
         ]
@@ -110,6 +111,30 @@ fn a_lost_bus_is_told_to_everyone_who_waits_for_it() {
     assert_eq!((bench.counters.bus_lost, bench.counters.rejected), (2, 1));
     assert_eq!((bench.counters.sessions, bench.sent.len()), (0, 0), "there is no bus to tell");
     assert_eq!(bench.session.phase(), Phase::Open);
+}
+
+#[test]
+fn an_envelope_of_unknown_fate_ends_its_session_and_nothing_else() {
+    let mut bench = busy();
+    bench.say("open", &[request(3)]);
+    let envelope = bench.sent.pop().expect("a request for the worker");
+    bench.sent.clear();
+    bench.feed(Input::Uncertain(envelope.clone()));
+    assert_eq!(
+        bench.statuses(),
+        [said("open", 2, 504), said("open", 3, 504), said("open", 0, 408)]
+    );
+    assert_eq!((bench.counters.bus_lost, bench.counters.pending), (2, 1));
+    assert_eq!(bench.counters.sessions, 1, "the one that is being opened");
+    assert!(bench.sent[0].body.contains("DISCONNECT"), "the worker may be there");
+    assert_eq!(bench.destinations(), [(Recipient::Worker(WORKER.into()), 1)]);
+    // What the worker answers after all is not told: the client has been answered.
+    bench.answer(2, &[complete(2)]);
+    assert_eq!((bench.replies.len(), bench.counters.strays), (0, 1));
+    bench.feed(Input::Uncertain(envelope));
+    assert!(bench.replies.is_empty() && bench.sent.is_empty(), "said once");
+    bench.say("open", &[connect(4)]);
+    assert_eq!(bench.counters.sessions, 2, "the thread begins afresh");
 }
 
 #[test]

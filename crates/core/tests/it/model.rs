@@ -295,23 +295,34 @@ impl Model {
     /// Everything ends at once; whoever is still there is told.
     pub(crate) fn end_all(&mut self, fate: Fate, tells: bool) {
         for place in 0..self.conversations.len() {
-            let Conversation { thread, bond, .. } = &self.conversations[place];
-            let (thread, bond) = (thread.clone(), *bond);
-            if fate == Fate::CutOff && matches!(bond, Bond::Opening { .. } | Bond::Open) {
-                self.sessions_cut_off += 1;
-            }
-            let mut told = Vec::new();
-            if let Bond::Opening { connect, .. } = bond {
-                told.push((connect, 504));
-            }
-            told.extend(self.turn(place, Fate::Sent, fate).into_iter().map(|trace| (trace, 504)));
-            let held = self.turn_held(place, Fate::Rejected);
-            told.extend(held.into_iter().map(|trace| (trace, 503)));
-            if tells {
-                self.told.extend(told.iter().map(|(trace, code)| said(&thread, *trace, *code)));
-            }
-            self.end(place);
+            self.end_one(place, fate, tells);
         }
+    }
+
+    /// A conversation ends before its time.
+    pub(crate) fn end_one(&mut self, place: usize, fate: Fate, tells: bool) {
+        if !self.is_pending(place) {
+            return;
+        }
+        let Conversation { thread, bond, .. } = &self.conversations[place];
+        let (thread, bond) = (thread.clone(), *bond);
+        if fate == Fate::CutOff && matches!(bond, Bond::Opening { .. } | Bond::Open) {
+            self.sessions_cut_off += 1;
+        }
+        let mut told = Vec::new();
+        if let Bond::Opening { connect, .. } = bond {
+            told.push((connect, 504));
+        }
+        told.extend(self.turn(place, Fate::Sent, fate).into_iter().map(|trace| (trace, 504)));
+        let held = self.turn_held(place, Fate::Rejected);
+        told.extend(held.into_iter().map(|trace| (trace, 503)));
+        if fate == Fate::BusLost && bond == Bond::Open {
+            told.push((0, 408));
+        }
+        if tells {
+            self.told.extend(told.iter().map(|(trace, code)| said(&thread, *trace, *code)));
+        }
+        self.end(place);
     }
 
     /// All that has been said has reached the kernel, or never will.

@@ -29,6 +29,7 @@ enum Act {
     Garbage,
     Answer { place: usize, answer: Answer, trace: u32 },
     Refuse(usize),
+    Uncertain(usize),
     Flush,
     Traffic { bytes: u64, mid_message: bool },
     Pong { right: bool },
@@ -71,6 +72,7 @@ fn act() -> impl Strategy<Value = Act> {
         14 => (0..12usize, answers(), 0..3u32)
             .prop_map(|(place, answer, trace)| Act::Answer { place, answer, trace }),
         1 => (0..8usize).prop_map(Act::Refuse),
+        1 => (0..8usize).prop_map(Act::Uncertain),
         6 => Just(Act::Flush),
         2 => (0..2u64, any::<bool>())
             .prop_map(|(bytes, mid_message)| Act::Traffic { bytes, mid_message }),
@@ -167,6 +169,7 @@ impl Play {
                 self.bench.answer_from(from, *place as u64 + 1, &[text]);
             }
             Act::Refuse(envelope) => self.refuse(*envelope),
+            Act::Uncertain(envelope) => self.lose(*envelope),
             Act::Flush => {
                 if std::mem::take(&mut self.unwritten) {
                     self.data_passes();
@@ -272,6 +275,17 @@ impl Play {
             self.model.refuse(number as usize - 1, connects, &traces);
         }
         self.bench.feed(Input::Refused(envelope));
+    }
+
+    /// Of some envelope nobody knows whether it has arrived.
+    fn lose(&mut self, envelope: usize) {
+        let Some(envelope) = envelope.checked_rem(self.sent.len()) else { return };
+        let envelope = self.sent[envelope].clone();
+        let (_, number) = ClientId::parse_thread(&envelope.thread).expect("a thread of ours");
+        if !self.is_over {
+            self.model.end_one(number as usize - 1, Fate::BusLost, true);
+        }
+        self.bench.feed(Input::Uncertain(envelope));
     }
 
     fn drain(&mut self, slot: Duration, deadline: Option<Duration>) {

@@ -57,6 +57,8 @@ async fn clients_stay_when_the_bus_goes_and_every_request_is_answered() {
 
     site.server().kill().unwrap();
     assert_eq!(client.outcome("t", 1).await, [json!(504)], "it was sent on");
+    let over = client.answer().await;
+    assert_eq!((over.thread.as_str(), over.code), ("s", 408), "the session is over");
     let status = gateway.until("lost", |status| status["bus"]["healthy"] == false).await.unwrap();
     assert_eq!((&status["sessions"], &status["connections"]), (&json!(0), &json!(1)), "{status}");
     let asked = Instant::now();

@@ -181,6 +181,7 @@ impl Sessions {
                 }
             }
             Event::Refused { reason, .. } => tracing::warn!(reason, "an answer was refused"),
+            Event::Uncertain { reason, .. } => tracing::warn!(reason, "an answer may be lost"),
             Event::Lost { reason } => tracing::warn!(reason, "bus lost"),
             Event::Restored => tracing::info!("bus restored"),
         }
