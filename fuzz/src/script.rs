@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use slackwater_core::event::{Cause, Counters, Event};
 use slackwater_core::osrf::envelope::{Incoming, Outgoing};
 use slackwater_core::osrf::wrapper::Rules;
+use slackwater_core::osrf::activity::Activity;
 use slackwater_core::session::identity::ClientId;
 use slackwater_core::session::{
     CloseFin, Config, Deadlines, Input, Output, Phase, Session, Traffic,
@@ -66,6 +67,7 @@ impl Play {
             ping_interval: Some(seconds(30)),
             idle_timeout: Some(seconds(300)),
             write_stall_timeout: seconds(30),
+            activity: Some(Activity { protect: vec!["p".to_owned()], max_length: 20 }),
         };
         let now = Instant::now();
         Self {

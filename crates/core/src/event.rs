@@ -90,6 +90,8 @@ pub enum Event {
         service: String,
         /// The method.
         method: String,
+        /// What the activity log shows of its parameters; `None` if there is no such log.
+        params: Option<String>,
         /// The log trace id.
         xid: String,
     },

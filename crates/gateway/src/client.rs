@@ -16,6 +16,7 @@ use crate::front::ClientAddress;
 use crate::front::websocket::{self, Ending, WebSocket};
 use crate::gateway::{Gateway, Place};
 use crate::mailbox::Letter;
+use crate::operate::logs::ACTIVITY;
 
 /// While more than this waits for the kernel, nothing is read from the client: what it sends
 /// could only make more wait.
@@ -229,8 +230,12 @@ impl Client {
     fn log(&self, event: &Event) {
         let client = &self.address;
         match event {
-            Event::Executed { service, method, xid } => {
+            Event::Executed { service, method, params, xid } => {
                 tracing::debug!(%client, service, method, xid, "request");
+                if let Some(params) = params {
+                    let client = client.host();
+                    tracing::info!(target: ACTIVITY, %client, service, method, params, xid, "request");
+                }
             }
             Event::Settled { service, method, thread, trace, outcome, took } => {
                 let (age, trace) = (took.as_secs_f64(), trace.to_string());

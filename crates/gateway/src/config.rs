@@ -1,6 +1,7 @@
 //! From what an operator typed ([`ServeOptions`]) to what it means ([`Settings`]).
 //!
-//! The law: a setting comes from a flag, else the environment, else the file, else its default;
+//! The law: a setting comes from a flag, else the environment, else the file, else OpenSRF's own
+//! file, else its default;
 //! and what is wrong is an error that names the place, the key and what was expected. Nothing
 //! wrong is ever passed over in favour of a default.
 
@@ -9,7 +10,9 @@ mod bus;
 mod choices;
 mod error;
 mod file;
+mod logs;
 mod names;
+mod opensrf;
 mod options;
 mod settings;
 mod surroundings;
@@ -18,12 +21,13 @@ mod units;
 
 pub use addresses::{Network, Origin};
 pub use bus::{BusText, BusUrl, EmbeddedBus, RedisBus, Secret, Transport};
-pub use choices::{CloseCode, CloseFin, Count, Ingress, LogFilter, LogFormat, Refuse, UrlPath};
+pub use choices::{CloseCode, CloseFin, Count, Ingress, Refuse, UrlPath};
 pub use error::ConfigError;
 pub use file::read_file;
+pub use logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 pub use names::check_variables;
 pub use options::ServeOptions;
-pub use settings::{Closing, Draining, Front, Limits, Log, Settings};
+pub use settings::{ActivityLog, Closing, Draining, Front, Limits, Log, Settings};
 pub use surroundings::{Surroundings, raise_open_files, socket_name};
 pub use text::Unfit;
 pub use units::{Patience, Period, Size};

@@ -41,6 +41,6 @@ async fn serve_with(
     surroundings: &Surroundings,
 ) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(options, surroundings)?;
-    logs::install(&settings.log).map_err(|error| anyhow::anyhow!("log: {error}"))?;
+    let _logging = logs::install(&settings.log)?;
     Ok(serve(settings, surroundings).await?)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use slackwater_bus::{Bus, QueueLimits, embedded, redis};
+use slackwater_core::osrf::activity::Activity;
 use slackwater_core::osrf::wrapper::Rules;
 use slackwater_core::{drain, session};
 use tokio::net::TcpListener;
@@ -210,7 +211,7 @@ pub(crate) async fn join_bus(settings: &Settings) -> Result<Bus, ServeError> {
                 domain: bus.domain.clone(),
                 router_name: bus.router_name.clone(),
                 max_message_size: settings.limits.message_size.saturating_add(ENVELOPE),
-                size_warning: None,
+                size_warning: settings.log.message_size,
                 state_directory: settings.state_directory.clone(),
                 queue: QueueLimits::default(),
             })
@@ -249,6 +250,10 @@ fn session_config(settings: &Settings) -> session::Config {
         ping_interval: settings.front.ping_interval,
         idle_timeout: settings.front.idle_timeout,
         write_stall_timeout: settings.limits.write_stall_timeout,
+        activity: settings.log.activity.as_ref().map(|activity| Activity {
+            protect: activity.protect.clone(),
+            max_length: settings.log.max_length,
+        }),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 use slackwater::cli::{Cli, Command, parse};
 use slackwater::config::{
-    CloseFin, LogFormat, Refuse, ServeOptions, Settings, Surroundings, read_file,
+    CloseFin, Facility, LogFormat, LogTo, Refuse, ServeOptions, Settings, Surroundings, read_file,
 };
 
 #[test]
@@ -23,7 +23,10 @@ fn the_defaults_are_those_of_the_help() {
         // These are said in words.
         let words = ["off", "any", "none"];
         if words.contains(&default)
-            || matches!(argument.get_id().as_str(), "control" | "max_connections" | "state_dir")
+            || matches!(
+                argument.get_id().as_str(),
+                "control" | "max_connections" | "state_dir" | "opensrf_section"
+            )
         {
             continue;
         }
@@ -31,7 +34,7 @@ fn the_defaults_are_those_of_the_help() {
         assert_eq!(settings(&[&flag]), settings(&[]), "{flag}");
         compared += 1;
     }
-    assert_eq!(compared, 23, "options whose default is a value");
+    assert_eq!(compared, 28, "options whose default is a value");
 }
 
 /// The sample is the reference of all settings: each of its keys exists, every key is in it, and
@@ -41,6 +44,11 @@ fn the_sample_file_names_every_setting_with_its_default() {
     let sample = include_str!("../../../docs/slackwater.toml");
     let examples = [
         "bus_password_file",
+        "opensrf_config",
+        "opensrf_section",
+        "message_size_warning",
+        "log_tag",
+        "log_protect",
         "state_dir",
         "control",
         "admin_listen",
@@ -116,6 +124,26 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 }
 
 #[test]
+fn a_file_of_ours_wins_over_one_of_opensrf() {
+    let theirs = File::new(
+        "<config><gateway><domain>d</domain><username>u</username><passwd>secret</passwd>\
+         <port>6379</port><router_name>r</router_name><loglevel>4</loglevel>\
+         <logfile>/theirs</logfile></gateway></config>",
+    );
+    let ours = File::new(&format!("opensrf_config = {:?}\nlog_level = \"warn\"\n", theirs.path()));
+    let set = settings(&["--config", ours.path(), "--activity-log=false"]);
+    assert_eq!(set.bus.to_string(), "redis://u:***@d:6379/?router=r");
+    assert_eq!(set.log.level.to_string(), "warn");
+    assert_eq!(set.log.to, LogTo::File("/theirs".into()));
+    assert_eq!((set.log.format, set.log.activity), (LogFormat::Opensrf, None));
+    let set = settings(&["--config", ours.path(), "--bus", "embedded:"]);
+    assert_eq!(set.bus.to_string(), "embedded:");
+    let wrong = options(&["--opensrf-config", theirs.path(), "--opensrf-section", "x"]).unwrap();
+    let error = Settings::load(wrong, &surroundings()).unwrap_err().to_string();
+    assert_eq!(error, format!("{}: there is no section <x>", theirs.path()));
+}
+
+#[test]
 fn every_option_can_be_set_in_the_file() {
     let file = File::new(
         r#"
@@ -148,10 +176,23 @@ fn every_option_can_be_set_in_the_file() {
         max_sessions = 11
         max_queued_bytes = 12
         write_stall_timeout = "13s"
+        message_size_warning = "1MiB"
         log_level = "debug"
+        log_to = "syslog"
         log_format = "json"
+        log_tag = "site"
+        log_facility = "daemon"
+        activity_log = true
+        activity_facility = "local7"
+        log_protect = ["a.", "b."]
+        max_log_length = 99
+        opensrf_config = "OPENSRF"
+        opensrf_section = "other"
         "#,
     );
+    let theirs = File::new("<config><other/></config>");
+    let text = std::fs::read_to_string(file.path()).unwrap();
+    std::fs::write(file.path(), text.replace("OPENSRF", theirs.path())).unwrap();
     let set = settings(&["--config", file.path()]);
     let seconds = Duration::from_secs;
     assert_eq!(set.listen.len(), 2);
@@ -185,10 +226,17 @@ fn every_option_can_be_set_in_the_file() {
     assert_eq!(set.limits.write_stall_timeout, seconds(13));
     assert_eq!(set.log.level.to_string(), "debug");
     assert_eq!(set.log.format, LogFormat::Json);
+    assert_eq!(set.log.to, LogTo::Syslog("/dev/log".into()));
+    assert_eq!(set.log.tag.as_ref().map(|tag| tag.as_str()), Some("site"));
+    assert_eq!(set.log.facility, Facility::Daemon);
+    let activity = set.log.activity.as_ref().unwrap();
+    assert_eq!(activity.facility, Facility::Local7);
+    assert_eq!(activity.protect, ["a.", "b."]);
+    assert_eq!((set.log.max_length, set.log.message_size), (99, Some(1 << 20)));
     let definition = serve_definition();
     let in_no_file = |option: &&clap::Arg| !["config", "help"].contains(&option.get_id().as_str());
     let keys = definition.get_arguments().filter(in_no_file).count();
-    assert_eq!(keys, 31, "an option was added: set it in this test's file");
+    assert_eq!(keys, 41, "an option was added: set it in this test's file");
 }
 
 #[test]
@@ -290,6 +338,9 @@ fn what_no_option_can_check_alone_is_checked() {
     let file = File::new("listen = []\n");
     let empty = Settings::load(options(&["--config", file.path()]).unwrap(), &surroundings());
     assert_eq!(empty.unwrap_err().to_string(), "listen: expected at least one address");
+    let section = Settings::load(options(&["--opensrf-section=x"]).unwrap(), &surroundings());
+    let expected = "opensrf_section: expected an opensrf_config whose section it is";
+    assert_eq!(section.unwrap_err().to_string(), expected);
 }
 
 #[test]
@@ -341,7 +392,7 @@ fn a_misspelt_variable_is_not_passed_over() {
 fn the_help_is_short() {
     for (words, most) in [
         (&["slackwater", "--help"][..], 22),
-        (&["slackwater", "serve", "--help"], 75),
+        (&["slackwater", "serve", "--help"], 95),
         (&["slackwater", "drain", "--help"], 22),
     ] {
         let help = parse(words.iter().map(OsString::from), &[]).unwrap_err().to_string();

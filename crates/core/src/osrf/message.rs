@@ -21,14 +21,16 @@ pub enum Kind {
 }
 
 /// A sound message, ready for the bus.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+#[derive(Debug, Clone)]
+pub struct Message<'a> {
     /// What it is.
     pub kind: Kind,
     /// Its request id within the thread.
     pub trace: Trace,
     /// The method that a request names, else empty.
     pub method: String,
+    /// The parameters that a request gives, as they came.
+    pub params: Option<&'a RawValue>,
     /// The JSON text for the bus.
     pub text: String,
 }
@@ -49,7 +51,7 @@ pub struct BadMessage {
 /// # Errors
 /// [`BadMessage`] for whatever crashes or hangs a gateway or service of OpenSRF
 /// (OPENSRF-REDIS §2.1, OPENSRF-XMPP §10).
-pub fn read(raw: &RawValue, ingress: &RawValue) -> Result<Message, BadMessage> {
+pub fn read<'a>(raw: &'a RawValue, ingress: &RawValue) -> Result<Message<'a>, BadMessage> {
     let nowhere = |text: &str| BadMessage { trace: None, is_request: false, text: text.to_owned() };
     let text = raw.get();
     let inner = match object(text) {
@@ -94,20 +96,21 @@ pub fn read(raw: &RawValue, ingress: &RawValue) -> Result<Message, BadMessage> {
         Some(_) => {}
         None => edits.add_key(inner.get(), "threadTrace", "\"0\""),
     }
-    let method =
-        match kind {
-            Kind::Request => read_method(fields.payload, &mut edits).map_err(|text| {
-                BadMessage { trace: Some(trace), is_request: true, text: text.to_owned() }
-            })?,
-            Kind::Connect | Kind::Disconnect => String::new(),
-        };
-    Ok(Message { kind, trace, method, text: edits.finish() })
+    let (method, params) = match kind {
+        Kind::Request => read_call(fields.payload, &mut edits).map_err(|text| BadMessage {
+            trace: Some(trace),
+            is_request: true,
+            text: text.to_owned(),
+        })?,
+        Kind::Connect | Kind::Disconnect => (String::new(), None),
+    };
+    Ok(Message { kind, trace, method, params, text: edits.finish() })
 }
 
-fn read_method<'a>(
+fn read_call<'a>(
     payload: Option<&'a RawValue>,
     edits: &mut Edits<'a>,
-) -> Result<String, &'static str> {
+) -> Result<(String, Option<&'a RawValue>), &'static str> {
     let no_method = "the request names no method";
     let inner = match payload.and_then(|raw| object(raw.get())) {
         Some(Classed { class: Some(class), payload: Some(inner) }) if class == "osrfMethod" => {
@@ -121,7 +124,7 @@ fn read_method<'a>(
         // As the C gateway does; workers take null for an empty list.
         edits.add_key(inner.get(), "params", "null");
     }
-    Ok(method.into_owned())
+    Ok((method.into_owned(), call.params))
 }
 
 /// An object with a class hint, `{"__c":…,"__p":…}`.
@@ -219,9 +222,10 @@ impl<'a> Edits<'a> {
 mod tests {
     use super::*;
 
-    fn read_text(text: &str) -> Result<Message, BadMessage> {
-        let raw = |text: &str| RawValue::from_string(text.to_owned()).expect("a test's own JSON");
-        read(&raw(text), &raw("\"in\""))
+    fn read_text(text: &str) -> Result<Message<'_>, BadMessage> {
+        let ingress = |text: &str| RawValue::from_string(text.to_owned()).expect("JSON");
+        let raw = |text| serde_json::from_str::<&RawValue>(text).expect("a test's own JSON");
+        read(raw(text), &ingress("\"in\""))
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! OpenSRF as the gateway sees it: the client's wrapper, osrfMessages, statuses, envelopes.
 //! Only what the ledger and the routing need is read; payloads pass byte for byte.
 
+pub mod activity;
 pub mod answer;
 pub mod check;
 pub mod envelope;

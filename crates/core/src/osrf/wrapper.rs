@@ -35,7 +35,7 @@ pub struct Wrapper<'a> {
     /// The client's log trace id.
     pub xid: Xid<'a>,
     /// Its messages in order, each sound or not.
-    pub messages: Vec<Result<Message, BadMessage>>,
+    pub messages: Vec<Result<Message<'a>, BadMessage>>,
 }
 
 /// The service that a wrapper names.

@@ -74,7 +74,7 @@ impl Session {
             self.tell(Event::Released(part.requests.len() as u64));
             match (&learnt.worker, learnt.refusal) {
                 (Some(worker), _) => {
-                    self.executed(&service, &part.requests);
+                    self.executed(&service, &part.requests, part.params);
                     self.send(number, Recipient::Worker(worker.clone()), &part.xid, part.body);
                 }
                 (None, Some(code)) => {

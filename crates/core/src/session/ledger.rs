@@ -32,6 +32,8 @@ pub struct Held {
     pub connects: Vec<Trace>,
     /// The requests in it.
     pub requests: Vec<Request>,
+    /// What the activity log will show of each one's parameters; empty if there is no such log.
+    pub params: Vec<String>,
     /// Whether a DISCONNECT is last in it.
     pub leaves: bool,
 }

@@ -20,6 +20,7 @@ use self::ebb::{Order, Ping};
 use self::identity::ClientId;
 use self::ledger::Ledger;
 use crate::event::{Cause, Event};
+use crate::osrf::activity::Activity;
 use crate::osrf::envelope::{Incoming, Outgoing};
 use crate::osrf::wrapper::{Fault, Rules};
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// How long a write may stand still.
     pub write_stall_timeout: Duration,
+    /// What the activity log shows of a request, if there is one.
+    pub activity: Option<Activity>,
 }
 
 /// When our end of TCP closes (DRAIN.md says why it matters).

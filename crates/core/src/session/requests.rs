@@ -72,7 +72,7 @@ impl Session {
     /// A message behind our Close: counted, never executed.
     fn on_crossing(&mut self, text: &str) {
         let Ok(wrapper) = wrapper::read(text, &self.config.rules) else { return };
-        let is_request = |message: &Result<Message, BadMessage>| match message {
+        let is_request = |message: &Result<Message<'_>, BadMessage>| match message {
             Ok(message) => message.kind == Kind::Request,
             Err(bad) => bad.is_request,
         };
@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// Messages that belong together, with at most one DISCONNECT, which is last.
-    fn take_part(&mut self, context: &Context<'_>, part: Vec<Message>, now: Instant) {
+    fn take_part(&mut self, context: &Context<'_>, part: Vec<Message<'_>>, now: Instant) {
         let session = self.ledger.session(context.thread);
         let part = self.admit(context, part, session, now);
         let Some(last) = part.last() else { return };
@@ -95,9 +95,12 @@ impl Session {
             .collect();
         let texts: Vec<&str> = part.iter().map(|message| message.text.as_str()).collect();
         let body = format!("[{}]", texts.join(","));
-        let requests: Vec<Request> = part
-            .iter()
-            .filter(|message| message.kind == Kind::Request)
+        let asks = || part.iter().filter(|message| message.kind == Kind::Request);
+        let params: Vec<String> = match &self.config.activity {
+            Some(shown) => asks().map(|ask| shown.show(&ask.method, ask.params)).collect(),
+            None => Vec::new(),
+        };
+        let requests: Vec<Request> = asks()
             .map(|message| Request {
                 trace: message.trace,
                 method: message.method.clone(),
@@ -121,7 +124,7 @@ impl Session {
                 return;
             }
             let number = self.ledger.number();
-            self.executed(service, &requests);
+            self.executed(service, &requests, params);
             self.ledger.enter(
                 number,
                 Conversation {
@@ -145,7 +148,7 @@ impl Session {
             Bond::Opening { held, .. } => {
                 let count = requests.len() as u64;
                 let xid = context.xid.to_owned();
-                held.push_back(Held { body, xid, connects, requests, leaves });
+                held.push_back(Held { body, xid, connects, requests, params, leaves });
                 self.tell(Event::Held(count));
             }
             Bond::Open { worker, .. } => {
@@ -156,7 +159,7 @@ impl Session {
                 }
                 let service = conversation.service.clone();
                 conversation.requests.extend(requests.iter().cloned());
-                self.executed(&service, &requests);
+                self.executed(&service, &requests, params);
                 self.send(number, to, context.xid, body);
                 self.ledger.tidy(number);
             }
@@ -165,13 +168,13 @@ impl Session {
     }
 
     /// Answers what may not pass, and gives back what may.
-    fn admit(
+    fn admit<'a>(
         &mut self,
         context: &Context<'_>,
-        part: Vec<Message>,
+        part: Vec<Message<'a>>,
         session: Option<u64>,
         now: Instant,
-    ) -> Vec<Message> {
+    ) -> Vec<Message<'a>> {
         let opens = part.iter().any(|message| message.kind == Kind::Connect);
         let requests = part.iter().filter(|message| message.kind == Kind::Request).count();
         let bytes: usize = part.iter().map(|message| message.text.len()).sum();
@@ -278,11 +281,13 @@ impl Session {
         }
     }
 
-    pub(super) fn executed(&mut self, service: &str, requests: &[Request]) {
+    pub(super) fn executed(&mut self, service: &str, requests: &[Request], params: Vec<String>) {
+        let mut params = params.into_iter();
         for request in requests {
             self.tell(Event::Executed {
                 service: service.to_owned(),
                 method: request.method.clone(),
+                params: params.next(),
                 xid: request.xid.clone(),
             });
         }

@@ -70,6 +70,7 @@ impl Bench {
             ping_interval: None,
             idle_timeout: None,
             write_stall_timeout: secs(30),
+            activity: None,
         };
         change(&mut config);
         let now = first_instant();

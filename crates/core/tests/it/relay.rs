@@ -1,10 +1,15 @@
 //! Payloads pass byte for byte, and what the gateway adds is always the same.
 
+use slackwater_core::event::Event;
+use slackwater_core::osrf::activity::Activity;
 use slackwater_core::osrf::envelope::{Outgoing, Recipient};
 use slackwater_core::osrf::is_plain_id;
 
 use crate::bench::Bench;
-use crate::words::{SERVICE, WORKER, bus_thread, complete, connect, connected, request, result};
+use crate::words::{
+    SERVICE, WORKER, bus_thread, complete, connect, connected, disconnect, request, request_to,
+    result,
+};
 
 const ODD: &str = r#"{"__c":"osrfMessage","__p":{"threadTrace":1,"tz":"Europe/Zürich", "locale":"fr-CA","api_level":2,"ingress":"opensrf.js","type":"REQUEST","payload":{"__c":"osrfMethod","__p":{"method":"add","params":[1.0,1e5,12345678901234567890,{"b":1,"a":"\u00e9\/"}],"odd":null}}}}"#;
 
@@ -79,7 +84,7 @@ fn an_absent_xid_is_made_and_a_dangerous_one_replaced() {
     assert!(xids.iter().all(|xid| is_plain_id(xid)), "{xids:?}");
     xids.dedup();
     assert_eq!(xids.len(), 4, "each message has its own");
-    let replaced = slackwater_core::event::Event::XidReplaced;
+    let replaced = Event::XidReplaced;
     assert_eq!(bench.events.iter().filter(|event| **event == replaced).count(), 3);
 }
 
@@ -93,4 +98,30 @@ fn whatever_threads_clients_choose_the_bus_sees_the_gateways_own() {
     assert_eq!(threads, (1..=6).map(bus_thread).collect::<Vec<_>>());
     bench.answer(5, &[complete(1)]);
     assert!(bench.replies[0].starts_with(r#"{"thread":"ü","#));
+}
+
+#[test]
+fn the_activity_of_a_request_is_told_when_it_is_executed_and_only_then() {
+    let mut bench = Bench::with(|config| {
+        let protect = vec!["secret.".to_owned()];
+        config.activity = Some(Activity { protect, max_length: 100 });
+        config.max_requests_in_flight = 4;
+    });
+    let told = |bench: &mut Bench| -> Vec<(String, Option<String>)> {
+        let events = std::mem::take(&mut bench.events).into_iter();
+        let executed = events.filter_map(|event| {
+            let Event::Executed { method, params, .. } = event else { return None };
+            Some((method, params))
+        });
+        executed.collect()
+    };
+    let line = |method: &str, params: &str| (method.to_owned(), Some(params.to_owned()));
+    bench.say("t", &[request_to(1, "add"), request_to(2, "secret.add")]);
+    assert_eq!(told(&mut bench), [line("add", "1"), line("secret.add", "**PARAMS REDACTED**")]);
+    bench.say("s", &[connect(0)]);
+    bench.say("s", &[request_to(3, "held"), request_to(4, "held.too"), disconnect(5)]);
+    bench.say("t", &[request_to(6, "one.too.many")]);
+    assert_eq!(told(&mut bench), []);
+    bench.answer(2, &[connected(0)]);
+    assert_eq!(told(&mut bench), [line("held", "1"), line("held.too", "1")]);
 }

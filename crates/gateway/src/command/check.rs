@@ -9,9 +9,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::gateway::Gateway;
 use super::{Failure, print};
-use crate::config::{ServeOptions, Settings, Surroundings, Transport};
+use crate::config::{LogTo, ServeOptions, Settings, Surroundings, Transport};
 use crate::front::ListenAddress;
 use crate::operate::control::is_live;
+use crate::operate::logs;
 use crate::serve::{ServeError, join_bus};
 
 pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> Result<u8, Failure> {
@@ -25,6 +26,9 @@ pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> R
     let mut report = Report { wrong: false };
     report.add("configuration", Ok("understood"))?;
 
+    if settings.log.to != LogTo::Stderr {
+        report.add("log_to", logs::try_place(&settings.log.to).map(|()| "can be written"))?;
+    }
     let control =
         settings.control.clone().unwrap_or_else(|| surroundings.control_path(&settings.listen));
     let running = match Gateway::at(control.clone()).status().await {

@@ -1,10 +1,8 @@
 //! Settings with a closed set of values, or a range.
 
-use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
 
 use super::text::{Unfit, deserialize_as_text};
 
@@ -27,15 +25,6 @@ pub enum CloseFin {
     WithClose,
 }
 
-/// How a log line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// A WebSocket close code that a server may send (RFC 6455 section 7.4, and the IANA registry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CloseCode(u16);
@@ -52,31 +41,28 @@ pub struct UrlPath(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingress(String);
 
-/// Which log lines are written: a level, or a filter in tracing's syntax
-/// (`info,slackwater::hub=debug`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogFilter(String);
-
-deserialize_as_text!(Refuse, CloseFin, LogFormat, CloseCode, Count, UrlPath, Ingress, LogFilter);
+deserialize_as_text!(Refuse, CloseFin, CloseCode, Count, UrlPath, Ingress);
 
 /// Parses an enum by the names that its flag takes.
 macro_rules! parse_as_value {
     ($($name:ty),+) => {$(
-        impl FromStr for $name {
-            type Err = Unfit;
+        impl std::str::FromStr for $name {
+            type Err = $crate::config::text::Unfit;
 
-            fn from_str(text: &str) -> Result<Self, Unfit> {
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                use clap::ValueEnum;
                 ValueEnum::from_str(text, false).map_err(|_| {
                     let values = Self::value_variants().iter();
                     let names = values.filter_map(ValueEnum::to_possible_value);
                     let names: Vec<_> = names.map(|value| value.get_name().to_owned()).collect();
-                    Unfit::expected(names.join(" or "))
+                    $crate::config::text::Unfit::expected(names.join(" or "))
                 })
             }
         }
     )+};
 }
-parse_as_value!(Refuse, CloseFin, LogFormat);
+pub(super) use parse_as_value;
+parse_as_value!(Refuse, CloseFin);
 
 impl CloseCode {
     /// The code as it goes on the wire.
@@ -167,34 +153,6 @@ impl FromStr for Ingress {
     }
 }
 
-impl Default for LogFilter {
-    fn default() -> Self {
-        Self("info".to_owned())
-    }
-}
-
-impl FromStr for LogFilter {
-    type Err = Unfit;
-
-    /// tracing takes an unknown word for a module's name, so that `inof` would silently mean
-    /// "everything from module inof"; here a word alone must be a level.
-    fn from_str(text: &str) -> Result<Self, Unfit> {
-        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-        let fits = !text.is_empty()
-            && EnvFilter::try_new(text).is_ok()
-            && text.split(',').all(|part| part.contains('=') || LEVELS.contains(&part));
-        fits.then(|| Self(text.to_owned())).ok_or_else(|| {
-            Unfit::expected("a level (error, warn, info, debug, trace), or a filter such as info,slackwater::hub=debug")
-        })
-    }
-}
-
-impl fmt::Display for LogFilter {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,7 +172,6 @@ mod tests {
         assert_eq!("503".parse(), Ok(Refuse::Answer503));
         assert_eq!("with-close".parse(), Ok(CloseFin::WithClose));
         assert_eq!("502".parse::<Refuse>().unwrap_err().to_string(), "expected close or 503");
-        assert_eq!("JSON".parse::<LogFormat>().unwrap_err().to_string(), "expected text or json");
     }
 
     #[test]
@@ -222,16 +179,6 @@ mod tests {
         assert_eq!("256".parse::<Count>().map(Count::get), Ok(256));
         for text in ["0", "-1", "1000000001", "1e3", ""] {
             assert!(text.parse::<Count>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_misspelt_level_is_not_taken_for_a_module() {
-        for filter in ["info", "off", "warn,slackwater::hub=trace", "slackwater[client]=debug"] {
-            assert!(filter.parse::<LogFilter>().is_ok(), "{filter}");
-        }
-        for filter in ["", "inof", "info,hub", "a=b=c", "INFO "] {
-            assert!(filter.parse::<LogFilter>().is_err(), "{filter}");
         }
     }
 

@@ -28,6 +28,14 @@ pub enum ConfigError {
         /// What is wrong and what was expected.
         message: String,
     },
+    /// OpenSRF's own file was read and something in it is wrong.
+    #[error("{}: {message}", path.display())]
+    InOpensrfFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what was expected; names the element.
+        message: String,
+    },
     /// An option is wrong, wherever it came from.
     #[error("{key}: {reason}")]
     Option {

@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::addresses::{Network, Origin};
 use super::bus::BusText;
-use super::choices::{CloseCode, CloseFin, Count, Ingress, LogFilter, LogFormat, Refuse, UrlPath};
+use super::choices::{CloseCode, CloseFin, Count, Ingress, Refuse, UrlPath};
+use super::logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 use super::text::list;
 use super::units::{Patience, Period, Size};
 use crate::front::ListenAddress;
@@ -38,6 +39,13 @@ pub struct ServeOptions {
     /// OpenSRF's [default: embedded:]
     #[arg(long, env = "SLACKWATER_BUS", value_name = "URL", hide_env_values = true)]
     pub bus: Option<BusText>,
+    /// Take bus and logs from this opensrf_core.xml, as OpenSRF's own gateway does; every other
+    /// option wins over it
+    #[arg(long, env = "SLACKWATER_OPENSRF_CONFIG", value_name = "FILE")]
+    pub opensrf_config: Option<PathBuf>,
+    /// The section of that file [default: gateway]
+    #[arg(long, env = "SLACKWATER_OPENSRF_SECTION", value_name = "NAME")]
+    pub opensrf_section: Option<String>,
     /// The password for the bus is the first line of this file
     #[arg(long, env = "SLACKWATER_BUS_PASSWORD_FILE", value_name = "FILE")]
     pub bus_password_file: Option<PathBuf>,
@@ -155,12 +163,49 @@ pub struct ServeOptions {
     )]
     pub write_stall_timeout: Option<Patience>,
 
-    /// Log to stderr from this level on; or a filter: info,slackwater::hub=debug [default: info]
+    /// Warn of messages for the bus from this size on [default: off]
+    #[arg(
+        long,
+        env = "SLACKWATER_MESSAGE_SIZE_WARNING",
+        value_name = "SIZE",
+        help_heading = "Logs"
+    )]
+    pub message_size_warning: Option<Size>,
+    /// Log from this level on; or a filter: info,slackwater::hub=debug [default: info]
     #[arg(long, env = "SLACKWATER_LOG_LEVEL", value_name = "LEVEL", help_heading = "Logs")]
     pub log_level: Option<LogFilter>,
-    /// How each line is written: text or json [default: text]
+    /// Log to stderr, to syslog, or to the end of this file [default: stderr]
+    #[arg(long, env = "SLACKWATER_LOG_TO", value_name = "WHERE", help_heading = "Logs")]
+    pub log_to: Option<LogTo>,
+    /// How each line is written: text, json, or opensrf, syslog's own default [default: text]
     #[arg(long, env = "SLACKWATER_LOG_FORMAT", value_name = "FORMAT", help_heading = "Logs")]
     pub log_format: Option<LogFormat>,
+    /// Put this behind the program's name in lines for syslog and OpenSRF [default: none]
+    #[arg(long, env = "SLACKWATER_LOG_TAG", value_name = "TAG", help_heading = "Logs")]
+    pub log_tag: Option<LogTag>,
+    /// The facility of lines for syslog [default: local0]
+    #[arg(long, env = "SLACKWATER_LOG_FACILITY", value_name = "NAME", help_heading = "Logs")]
+    pub log_facility: Option<Facility>,
+    /// Log a line for each request: who asked which method of which service [default: false]
+    #[arg(long, env = "SLACKWATER_ACTIVITY_LOG", value_name = "true|false", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", help_heading = "Logs")]
+    pub activity_log: Option<bool>,
+    /// The facility of these lines [default: local1]
+    #[arg(long, env = "SLACKWATER_ACTIVITY_FACILITY", value_name = "NAME", help_heading = "Logs")]
+    pub activity_facility: Option<Facility>,
+    /// Show no parameters of methods that begin with this; repeatable [default: none]
+    #[arg(
+        long,
+        env = "SLACKWATER_LOG_PROTECT",
+        value_name = "METHOD",
+        value_delimiter = ',',
+        help_heading = "Logs"
+    )]
+    #[serde(deserialize_with = "list")]
+    pub log_protect: Option<Vec<String>>,
+    /// Cut parameters, and lines in the opensrf format, to so many bytes [default: 1536]
+    #[arg(long, env = "SLACKWATER_MAX_LOG_LENGTH", value_name = "N", help_heading = "Logs")]
+    pub max_log_length: Option<Count>,
 }
 
 impl ServeOptions {
@@ -175,6 +220,8 @@ impl ServeOptions {
         each!(
             listen,
             bus,
+            opensrf_config,
+            opensrf_section,
             bus_password_file,
             state_dir,
             control,
@@ -202,8 +249,16 @@ impl ServeOptions {
             max_sessions,
             max_queued_bytes,
             write_stall_timeout,
+            message_size_warning,
             log_level,
+            log_to,
             log_format,
+            log_tag,
+            log_facility,
+            activity_log,
+            activity_facility,
+            log_protect,
+            max_log_length,
         )
     }
 }

@@ -9,9 +9,11 @@ use slackwater_core::osrf::check::MAX_DEPTH;
 
 use super::addresses::{Network, Origin};
 use super::bus::BusUrl;
-use super::choices::{CloseCode, CloseFin, Count, Ingress, LogFilter, LogFormat, Refuse, UrlPath};
+use super::choices::{CloseCode, CloseFin, Count, Ingress, Refuse, UrlPath};
 use super::error::ConfigError;
 use super::file::read_file;
+use super::logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
+use super::opensrf;
 use super::options::ServeOptions;
 use super::surroundings::Surroundings;
 use super::text::Unfit;
@@ -111,20 +113,41 @@ pub struct Limits {
     pub write_stall_timeout: Duration,
 }
 
-/// What is logged, and how.
+/// What is logged, where, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// Which lines.
     pub level: LogFilter,
+    /// Where to.
+    pub to: LogTo,
     /// In which form.
     pub format: LogFormat,
+    /// What comes behind the program's name.
+    pub tag: Option<LogTag>,
+    /// Of lines for syslog.
+    pub facility: Facility,
+    /// The activity log, if there is one.
+    pub activity: Option<ActivityLog>,
+    /// The most bytes of a line in OpenSRF's format, and of parameters in any.
+    pub max_length: usize,
+    /// Messages for the bus from this size on are worth a warning.
+    pub message_size: Option<usize>,
+}
+
+/// A line for each request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityLog {
+    /// Of these lines, if they go to syslog.
+    pub facility: Facility,
+    /// Parameters of methods that begin with one of these are not shown.
+    pub protect: Vec<String>,
 }
 
 impl Settings {
-    /// Reads the file that the options name, if they do, and says what all of it means.
+    /// Reads the files that the options name, if they do, and says what all of it means.
     ///
     /// # Errors
-    /// The file, or the first option that is wrong.
+    /// A file, or the first option that is wrong.
     pub fn load(typed: ServeOptions, surroundings: &Surroundings) -> Result<Self, ConfigError> {
         let typed = match &typed.config {
             Some(path) => {
@@ -132,6 +155,18 @@ impl Settings {
                 typed.over(file)
             }
             None => typed,
+        };
+        let typed = match (&typed.opensrf_config, &typed.opensrf_section) {
+            (Some(path), section) => {
+                let section = section.as_deref().unwrap_or("gateway");
+                let theirs = opensrf::read(path, section, typed.bus.is_none())?;
+                typed.over(theirs)
+            }
+            (None, Some(_)) => {
+                let reason = Unfit::expected("an opensrf_config whose section it is");
+                return Err(ConfigError::Option { key: "opensrf_section", reason });
+            }
+            (None, None) => typed,
         };
         Self::resolve(typed, surroundings)
     }
@@ -166,6 +201,11 @@ impl Settings {
         if depth > MAX_DEPTH {
             return wrong("max_depth", &format!("at most {MAX_DEPTH}"));
         }
+        let log_to = options.log_to.unwrap_or(LogTo::Stderr);
+        let by_place = match log_to {
+            LogTo::Syslog(_) => LogFormat::Opensrf,
+            LogTo::Stderr | LogTo::File(_) => LogFormat::Text,
+        };
         let bus = options.bus.unwrap_or_else(|| "embedded:".into());
         let bus = bus.read().map_err(|reason| ConfigError::Option { key: "bus", reason })?;
 
@@ -209,7 +249,16 @@ impl Settings {
             },
             log: Log {
                 level: options.log_level.unwrap_or_default(),
-                format: options.log_format.unwrap_or(LogFormat::Text),
+                format: options.log_format.unwrap_or(by_place),
+                to: log_to,
+                tag: options.log_tag,
+                facility: options.log_facility.unwrap_or(Facility::Local0),
+                activity: options.activity_log.unwrap_or(false).then(|| ActivityLog {
+                    facility: options.activity_facility.unwrap_or(Facility::Local1),
+                    protect: options.log_protect.unwrap_or_default(),
+                }),
+                max_length: count(options.max_log_length, 1_536),
+                message_size: options.message_size_warning.map(Size::bytes),
             },
         })
     }

@@ -37,6 +37,15 @@ impl ClientAddress {
         Self::Direct(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
     }
 
+    /// The address without the port: whose it is, not which of his connections.
+    pub(crate) fn host(&self) -> String {
+        match self {
+            Self::Direct(address) => address.ip().to_string(),
+            Self::Forwarded(address) => address.to_string(),
+            Self::Unix => "unix".to_owned(),
+        }
+    }
+
     /// Walks `X-Forwarded-For` from its right end, where the nearest proxy wrote, as long as the
     /// address in hand is a trusted proxy's. What is no address ends the walk.
     #[must_use]

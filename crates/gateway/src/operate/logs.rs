@@ -1,27 +1,109 @@
-//! Logs on stderr, and what each level asks of an operator:
+//! Where log lines go, and what each level asks of an operator:
 //!
 //! * `error`: wake somebody; clients lose answers or cannot be served.
 //! * `warn`: look at it today; something was cut off, refused or lost, and the gateway goes on.
 //! * `info`: the life of the gateway and of each client, a line for a start and one for an end.
 //! * `debug`: what a single client or message did wrong, for whoever looks into it.
 //! * `trace`: every message.
+//!
+//! Beside them stands the activity log, a line for each request, whatever the level is.
+//!
+//! The law: whoever logs never waits for a disk or a syslog. Lines for them pass a queue with a
+//! bound to a thread; what it cannot take is dropped, and counted in the log.
 
-use std::io::IsTerminal;
+mod file;
+mod opensrf;
+mod queue;
+mod syslog;
 
-use tracing_subscriber::EnvFilter;
+use std::io::{self, IsTerminal};
 
-use crate::config::{Log, LogFormat};
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-/// Sends this process's log lines to stderr. To be called once, before the first of them.
+use self::file::FollowedFile;
+use self::opensrf::{Head, OpensrfFormat};
+use self::syslog::{Syslog, SyslogSocket};
+use crate::config::{Log, LogFormat, LogTo};
+
+/// The target of the activity log's events.
+pub(crate) const ACTIVITY: &str = "activity";
+
+/// What OpenSRF's gateway calls itself in its lines.
+const PROGRAM: &str = "client";
+
+/// Keeps the log running; what was logged before it is dropped is written.
+#[derive(Debug)]
+pub struct Logging {
+    _writer: Option<WorkerGuard>,
+}
+
+/// Sends this process's log lines where the settings say. To be called once, before the first.
 ///
 /// # Errors
-/// If logs go somewhere already.
-pub fn install(log: &Log) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(log.level.to_string())?)
-        .with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+/// The file or the syslog cannot be opened, or logs go somewhere already; the text says which.
+pub fn install(log: &Log) -> io::Result<Logging> {
+    let name = match &log.tag {
+        Some(tag) => format!("{PROGRAM}/{}", tag.as_str()),
+        None => PROGRAM.to_owned(),
+    };
+    let (lines, writer) = match &log.to {
+        LogTo::Stderr => {
+            let ansi = io::stderr().is_terminal();
+            (lines(log, Head::Dated(name), ansi, io::stderr), None)
+        }
+        LogTo::File(path) => {
+            let file = FollowedFile::open(path)
+                .map_err(|error| named(&format!("log_to {}", path.display()), &error))?;
+            let (queue, guard) = queue::start(file);
+            (lines(log, Head::Dated(name), false, queue), Some(guard))
+        }
+        LogTo::Syslog(path) => {
+            let socket = SyslogSocket::open(path)
+                .map_err(|error| named(&format!("log_to syslog:{}", path.display()), &error))?;
+            let (queue, guard) = queue::start(socket);
+            let syslog = Syslog::new(log, name, queue);
+            (lines(log, Head::None, false, syslog), Some(guard))
+        }
+    };
+    let activity = if log.activity.is_some() { "info" } else { "off" };
+    let filter = EnvFilter::try_new(format!("{ACTIVITY}={activity},{}", log.level));
+    let filter = filter.map_err(io::Error::other)?;
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init()
+        .map_err(io::Error::other)?;
+    Ok(Logging { _writer: writer })
+}
+
+/// Whether log lines can go where the settings say.
+///
+/// # Errors
+/// They cannot; the text says why.
+pub(crate) fn try_place(to: &LogTo) -> io::Result<()> {
+    match to {
+        LogTo::Stderr => Ok(()),
+        LogTo::File(path) => FollowedFile::open(path).map(drop),
+        LogTo::Syslog(path) => SyslogSocket::open(path).map(drop),
     }
+}
+
+/// What writes a line for each event in the form that was chosen.
+fn lines<W>(log: &Log, head: Head, ansi: bool, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(writer);
+    match log.format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Opensrf => layer.event_format(OpensrfFormat::new(head, log.max_length)).boxed(),
+    }
+}
+
+fn named(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
