@@ -8,6 +8,8 @@ mod answers;
 mod frames;
 mod handshakes;
 mod json;
+mod opensrf_files;
+mod redis_envelopes;
 mod script;
 mod wrappers;
 
@@ -15,6 +17,8 @@ pub use self::answers::envelope;
 pub use self::frames::boundary;
 pub use self::handshakes::http_upgrade;
 pub use self::json::json_check;
+pub use self::opensrf_files::opensrf_core;
+pub use self::redis_envelopes::redis_envelope;
 pub use self::script::session;
 pub use self::wrappers::wrapper;
 
@@ -22,11 +26,13 @@ pub use self::wrappers::wrapper;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
     ("session", session),
     ("wrapper", wrapper),
     ("envelope", envelope),
     ("json_check", json_check),
     ("boundary", boundary),
     ("http_upgrade", http_upgrade),
+    ("redis_envelope", redis_envelope),
+    ("opensrf_core", opensrf_core),
 ];

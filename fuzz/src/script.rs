@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 use slackwater_core::event::{Cause, Counters, Event};
+use slackwater_core::osrf::activity::Activity;
 use slackwater_core::osrf::envelope::{Incoming, Outgoing};
 use slackwater_core::osrf::wrapper::Rules;
-use slackwater_core::osrf::activity::Activity;
 use slackwater_core::session::identity::ClientId;
 use slackwater_core::session::{
     CloseFin, Config, Deadlines, Input, Output, Phase, Session, Traffic,

@@ -100,7 +100,7 @@ pub struct RequestOptions {
     /// The method, for example add
     pub method: String,
     /// Its parameters, each a JSON text: 1 '"text"' '{"a":true}'
-    #[arg(value_name = "JSON", allow_hyphen_values = true)]
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
     pub params: Vec<String>,
     /// The gateway
     #[arg(
@@ -170,4 +170,18 @@ fn naming_variable(mut error: clap::Error, arguments: &[OsString]) -> clap::Erro
         error.insert(ContextKind::InvalidArg, ContextValue::String(named));
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_takes_its_options_anywhere_and_negative_numbers_too() {
+        let words = "slackwater request s m --url ws://x/ 1 -5 -1.5e3 --timeout 3s \"-\"";
+        let parsed = parse(words.split(' ').map(OsString::from), &[]).expect("understood");
+        let Command::Client(ClientCommand::Request(request)) = parsed else { panic!("{parsed:?}") };
+        assert_eq!(request.params, ["1", "-5", "-1.5e3", "\"-\""]);
+        assert_eq!(request.url, "ws://x/");
+    }
 }

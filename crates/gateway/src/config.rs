@@ -26,6 +26,7 @@ pub use error::ConfigError;
 pub use file::read_file;
 pub use logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 pub use names::check_variables;
+pub use opensrf::options as opensrf_options;
 pub use options::ServeOptions;
 pub use settings::{ActivityLog, Closing, Draining, Front, Limits, Log, Settings};
 pub use surroundings::{Surroundings, raise_open_files, socket_name};

@@ -11,15 +11,19 @@ use crate::worker::text::quote;
 
 /// What an envelope says around its body.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head<'a> {
-    pub(super) to: &'a str,
-    pub(super) from: &'a str,
-    pub(super) thread: &'a str,
-    pub(super) xid: Option<&'a str>,
+pub struct Head<'a> {
+    /// Who it is for: an address, or any worker of a service.
+    pub to: &'a str,
+    /// The list in which the sender waits for answers.
+    pub from: &'a str,
+    /// The conversation.
+    pub thread: &'a str,
+    /// The log trace id.
+    pub xid: Option<&'a str>,
 }
 
 /// The text of an envelope. `body` is a JSON text.
-pub(super) fn write(head: Head<'_>, body: &str) -> String {
+pub fn write(head: Head<'_>, body: &str) -> String {
     let (to, from, thread) = (quote(head.to), quote(head.from), quote(head.thread));
     let xid = head.xid.map_or_else(|| "null".to_owned(), quote);
     format!(r#"{{"to":{to},"from":{from},"thread":{thread},"osrf_xid":{xid},"body":{body}}}"#)
@@ -27,18 +31,25 @@ pub(super) fn write(head: Head<'_>, body: &str) -> String {
 
 /// An envelope as it was read, with what only routers look at.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Envelope<'a> {
-    pub(super) to: Cow<'a, str>,
-    pub(super) from: Cow<'a, str>,
-    pub(super) thread: Cow<'a, str>,
-    pub(super) xid: Option<Cow<'a, str>>,
-    pub(super) router_command: Cow<'a, str>,
-    pub(super) router_class: Cow<'a, str>,
-    pub(super) body: &'a str,
+pub struct Envelope<'a> {
+    /// Who it is for.
+    pub to: Cow<'a, str>,
+    /// The list in which the sender waits for answers.
+    pub from: Cow<'a, str>,
+    /// The conversation.
+    pub thread: Cow<'a, str>,
+    /// The log trace id, if there is one.
+    pub xid: Option<Cow<'a, str>>,
+    /// For a router: `register` or `unregister`.
+    pub router_command: Cow<'a, str>,
+    /// For a router: the service.
+    pub router_class: Cow<'a, str>,
+    /// A JSON text.
+    pub body: &'a str,
 }
 
 /// Reads an envelope. What is no JSON object with a `body` is none.
-pub(super) fn read(bytes: &[u8]) -> Option<Envelope<'_>> {
+pub fn read(bytes: &[u8]) -> Option<Envelope<'_>> {
     #[derive(Deserialize)]
     struct Fields<'a> {
         #[serde(borrow, default)]
@@ -72,7 +83,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Envelope<'_>> {
 }
 
 /// Reads an envelope for the gateway.
-pub(super) fn read_incoming(bytes: &[u8]) -> Option<Incoming> {
+pub fn read_incoming(bytes: &[u8]) -> Option<Incoming> {
     let envelope = read(bytes)?;
     Some(Incoming {
         from: envelope.from.into_owned(),

@@ -86,3 +86,20 @@ pub enum Error {
     #[error("the system gives no random bits for an address: {0}")]
     Randomness(String),
 }
+
+impl Error {
+    /// Whether it came before anything could be sent.
+    pub(super) fn is_before_login(&self) -> bool {
+        match self {
+            Self::Name { .. }
+            | Self::UnknownHost { .. }
+            | Self::ConnectionRefused { .. }
+            | Self::NoAnswer { .. }
+            | Self::Login { .. }
+            | Self::Certificates { .. }
+            | Self::StateDirectory { .. }
+            | Self::Randomness(_) => true,
+            Self::Rights { .. } | Self::Connection { .. } => false,
+        }
+    }
+}

@@ -22,7 +22,8 @@ const MOST_BYTES: u64 = 64 << 10;
 /// Our own file and those of the dead that are ours to care for; all locked until it is dropped.
 #[derive(Debug)]
 pub(super) struct Journal {
-    _own: File,
+    own: PathBuf,
+    _lock: File,
     dead: Vec<Dead>,
 }
 
@@ -60,7 +61,12 @@ impl Journal {
                 }
             }
         }
-        Ok(Self { _own: own, dead })
+        Ok(Self { own: path, _lock: own, dead })
+    }
+
+    /// Strikes our own address out: nothing was ever sent from it.
+    pub(super) fn forget_own(self) {
+        remove(&self.own);
     }
 
     /// The addresses of those that are gone.
@@ -71,10 +77,14 @@ impl Journal {
     /// Removes the files of the dead: nothing will come for them any more.
     pub(super) fn forget_the_dead(&mut self) {
         for dead in std::mem::take(&mut self.dead) {
-            if let Err(error) = fs::remove_file(&dead.path) {
-                tracing::warn!(path = %dead.path.display(), %error, "cannot remove a journal of bus addresses");
-            }
+            remove(&dead.path);
         }
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "cannot remove a journal of bus addresses");
     }
 }
 
@@ -116,6 +126,15 @@ mod tests {
         let mut dead = fourth.of_the_dead();
         dead.sort();
         assert_eq!(dead, [b, c], "and the one that was forgotten is gone");
+    }
+
+    #[test]
+    fn an_address_that_was_never_used_is_nobodys_care() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [a, b] = [1, 2].map(|n| address::client("gateway", "d", "h", n, n.into()));
+        Journal::open(directory.path(), &a).expect("a journal").forget_own();
+        let second = Journal::open(directory.path(), &b).expect("a journal");
+        assert!(second.of_the_dead().is_empty());
     }
 
     #[test]

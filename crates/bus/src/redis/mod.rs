@@ -21,7 +21,7 @@ pub use link::Endpoint;
 mod address;
 mod backoff;
 mod carrier;
-mod envelope;
+pub mod envelope;
 mod error;
 mod journal;
 mod lanes;
@@ -87,7 +87,15 @@ pub async fn connect(options: Options) -> Result<Bus, Error> {
     let (event_sender, events) = mpsc::channel::<Event>(EVENTS_AHEAD);
     // Before the address is used, so that it is never left behind unknown.
     let journal = Journal::open(&options.state_directory, &site.address).map_err(unusable)?;
-    let links = Links::join(&site, &event_sender).await?;
+    let links = match Links::join(&site, &event_sender).await {
+        Ok(links) => links,
+        Err(error) => {
+            if error.is_before_login() {
+                journal.forget_own();
+            }
+            return Err(error);
+        }
+    };
     let sweeper = Sweeper::start(Arc::clone(&site), journal);
     let (sender, queue) = sender::queue(options.queue);
     let lanes = Lanes::new(Arc::clone(&site), event_sender.clone());

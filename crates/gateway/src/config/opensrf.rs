@@ -36,7 +36,11 @@ pub(super) fn read(
         .map_err(|message| ConfigError::InOpensrfFile { path: path.to_owned(), message })
 }
 
-fn options(text: &str, section: &str, wants_bus: bool) -> Result<ServeOptions, String> {
+/// The options in `section` of a file with this text.
+///
+/// # Errors
+/// What is wrong, in one line that shows no password.
+pub fn options(text: &str, section: &str, wants_bus: bool) -> Result<ServeOptions, String> {
     let document = Document::read(text)?;
     if !document.has(section) {
         return Err(format!("there is no section <{section}>"));
@@ -245,7 +249,7 @@ mod tests {
                 "<syslog>local9",
                 "<gateway><syslog>: expected user or daemon or local0",
             ),
-            ("&amp;", "&unknown;", "<gateway><passwd>: the entity &unknown; is not defined"),
+            ("&amp;", "&unknown;", "<gateway><passwd>: an entity in it is not defined"),
             ("<gateway>\n", "<gate>\n", "line 25: "),
         ] {
             assert!(SHIPPED.contains(from), "{from}");
