@@ -82,7 +82,7 @@ async fn main() -> anyhow::Result<()> {
             print(&measure(&program, plan).await?)
         }
         Instrument::Router(Part { bus, router: name }) => {
-            until_interrupted(router::start(bus, &name)).await
+            until_interrupted(router::start(bus, &name).0).await
         }
         Instrument::Worker { part, router_domain, keepalive, max_requests, max_workers } => {
             let own = || vec![part.bus.domain.clone()];

@@ -1,10 +1,12 @@
 //! What a gateway under test stands on: a bus, and the services there. A test that is true of the
-//! gateway is true on every bus; it is written once and run on each.
+//! gateway is true on every bus; it is written once and run on each, see
+//! [`on_each_bus`](crate::on_each_bus).
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use slackwater_bus::services;
 use slackwater_bus::worker::SessionLimits;
 
 use crate::bus::server::{DOMAIN, OTHER_DOMAIN, Server};
@@ -39,6 +41,46 @@ impl Default for Services {
     }
 }
 
+/// How long anything is waited for that should come at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Makes of each function `async fn name(site: &Site)` a test on each bus, `name::embedded` and
+/// `name::redis`. Their services are the default ones, or those that are said first:
+/// `on_each_bus!(Services { … }; name, …)`.
+#[macro_export]
+macro_rules! on_each_bus {
+    ($($test:ident),+ $(,)?) => {
+        $crate::on_each_bus!($crate::site::Services::default(); $($test),+);
+    };
+    ($services:expr; $($test:ident),+ $(,)?) => { $(
+        mod $test {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn embedded() {
+                $crate::site::on($crate::site::Bus::Embedded, $services, $test).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn redis() {
+                $crate::site::on($crate::site::Bus::Redis, $services, $test).await;
+            }
+        }
+    )+ };
+}
+
+/// Runs a test on a bus of this kind, unless this machine has not got what it needs, and ends the
+/// bus.
+///
+/// # Panics
+/// The bus does not start, or see [`Site::stop`].
+pub async fn on(bus: Bus, services: Services, test: impl AsyncFnOnce(&Site)) {
+    let site = Site::start(bus, services).await.expect("a bus");
+    let Some(site) = site else { return };
+    Box::pin(test(&site)).await;
+    site.stop().await.expect("an end in order");
+}
+
 /// A bus with its services.
 #[derive(Debug)]
 pub struct Site {
@@ -54,6 +96,12 @@ struct Redis {
 }
 
 impl Site {
+    /// The bus inside the gateway, for tests that no bus has a part in.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self { services: Services::default(), redis: None }
+    }
+
     /// A bus of this kind with its services. `None`, and a loud word about it, if this machine has
     /// not got what it needs.
     ///
@@ -78,7 +126,14 @@ impl Site {
         &mut self.redis.as_mut().expect("a bus of its own").server
     }
 
-    /// Starts router and services anew, which do not outlive their bus.
+    /// The kind of the bus.
+    #[must_use]
+    pub fn bus(&self) -> Bus {
+        if self.redis.is_some() { Bus::Redis } else { Bus::Embedded }
+    }
+
+    /// Starts router and services anew, which do not outlive their bus, and waits until the router
+    /// knows the services.
     ///
     /// # Errors
     /// They do not start.
@@ -99,10 +154,14 @@ impl Site {
             limits: SessionLimits { keepalive, max_requests },
             max_workers,
         };
-        redis.others.push(router::start(account("router", DOMAIN), "router"));
+        let (router, mut registered) = router::start(account("router", DOMAIN), "router");
+        redis.others.push(router);
         let workers = worker::start(account("opensrf", OTHER_DOMAIN), options).await;
         redis.others.push(workers.map_err(io::Error::other)?);
-        Ok(())
+        let all = services::all();
+        let knows_all =
+            registered.wait_for(|known| all.iter().all(|service| known.contains(service.name())));
+        tokio::time::timeout(PATIENCE, knows_all).await?.map(drop).map_err(io::Error::other)
     }
 
     /// The options with which a gateway joins this bus.
@@ -136,16 +195,14 @@ impl Site {
         Gateway::start(program, &all).await
     }
 
-    /// Ends it. On Redis, asserts what holds after every test: no command was refused for want of
-    /// rights, or failed in any other way.
+    /// Ends it at once, with whatever its workers are at. On Redis, asserts what holds after every
+    /// test: no command was refused for want of rights, or failed in any other way.
     ///
     /// # Errors
     /// One was.
     pub async fn stop(self) -> io::Result<()> {
         let Some(Redis { server, others, .. }) = self.redis else { return Ok(()) };
-        for other in others {
-            other.stop().await;
-        }
+        drop(others);
         match server.denials().await.map_err(io::Error::other)? {
             0 => Ok(()),
             denials => Err(io::Error::other(format!("Redis has refused {denials} commands"))),

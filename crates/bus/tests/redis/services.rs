@@ -17,7 +17,7 @@ async fn installation(server: &Server, keepalive: Duration) -> (Running, Running
         domain: domain.to_owned(),
         port: server.port(),
     };
-    let router = router::start(account("router", DOMAIN), "router");
+    let (router, _) = router::start(account("router", DOMAIN), "router");
     let limits = SessionLimits { keepalive, max_requests: 3 };
     let (account, routers) = (account("opensrf", OTHER_DOMAIN), [DOMAIN.to_owned()]);
     let options = worker::Options {

@@ -3,16 +3,27 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use slackwater_lab::opensrf;
 use slackwater_lab::process::Signal;
 use slackwater_lab::raw::End;
+use slackwater_lab::site::{Bus, Services, Site};
+use slackwater_lab::{on_each_bus, opensrf};
 
 use crate::client::Client;
 use crate::{drain, gateway};
 
-#[tokio::test]
-async fn a_request_without_end_gets_a_504_and_the_process_says_that_it_was_cut_off() {
-    let mut gateway = gateway(&["--deadline", "2s"]).await.unwrap();
+on_each_bus!(
+    a_request_without_end_gets_a_504_and_the_process_says_that_it_was_cut_off,
+    from_the_soft_deadline_on_requests_are_refused_and_what_was_sent_on_is_answered,
+    the_deadline_of_a_drain_can_be_replaced,
+    a_request_that_waits_behind_a_connect_was_never_executed,
+);
+on_each_bus!(
+    Services { max_workers: 1, ..Services::default() };
+    the_worker_of_a_session_that_was_cut_off_is_told,
+);
+
+async fn a_request_without_end_gets_a_504_and_the_process_says_that_it_was_cut_off(site: &Site) {
+    let mut gateway = gateway(site, &["--deadline", "2s"]).await.unwrap();
     let mut stateless = Client::of(&gateway).await.unwrap();
     let mut session = Client::of(&gateway).await.unwrap();
     stateless.call("t", 7, "hold", json!(["for ever"])).await.unwrap();
@@ -37,30 +48,32 @@ async fn a_request_without_end_gets_a_504_and_the_process_says_that_it_was_cut_o
 }
 
 /// The worker of a cut session is free at once: its DISCONNECT comes, not its keepalive's end.
-#[tokio::test]
-async fn the_worker_of_a_session_that_was_cut_off_is_told() {
-    // One worker: while a session holds it, nobody else is served.
-    let mut gateway =
-        gateway(&["--deadline", "1s", "--bus", "embedded:?keepalive=60s&max_workers=1"])
-            .await
-            .unwrap();
-    let mut session = Client::of(&gateway).await.unwrap();
-    session.connect("s").await.unwrap();
-    let mut other = Client::of(&gateway).await.unwrap();
-    other.call("t", 1, "echo", json!([1])).await.unwrap();
-    assert_eq!(other.outcome("t", 1).await.unwrap().0, 503, "the only worker is taken");
+/// There is only one; whoever asks for it meanwhile is refused by the embedded bus, and waits on
+/// Redis.
+async fn the_worker_of_a_session_that_was_cut_off_is_told(site: &Site) {
+    let mut gateway = gateway(site, &["--deadline", "1s"]).await.unwrap();
+    let mut client = Client::of(&gateway).await.unwrap();
+    client.connect("s").await.unwrap();
+    client.call("t", 1, "echo", json!([1])).await.unwrap();
+    gateway.until("executed", |status| status["executed"] == 1).await.unwrap();
     drain(&mut gateway).await.unwrap();
-    assert_eq!(session.closed().await.unwrap().1, "deadline");
+    let unserved = match site.bus() {
+        Bus::Embedded => 503,
+        Bus::Redis => 504,
+    };
+    assert_eq!(client.outcome("t", 1).await.unwrap(), (unserved, vec![]), "the worker is taken");
+    assert_eq!(client.closed().await.unwrap().1, "deadline");
     gateway.until("drained", |status| status["phase"] == "drained").await.unwrap();
     gateway.control("POST", "/undrain", "").await.unwrap();
     let mut other = Client::of(&gateway).await.unwrap();
-    other.call("t", 1, "echo", json!([1])).await.unwrap();
-    assert_eq!(other.outcome("t", 1).await.unwrap(), (205, vec![json!(1)]));
+    other.call("t", 1, "echo", json!([2])).await.unwrap();
+    assert_eq!(other.outcome("t", 1).await.unwrap(), (205, vec![json!(2)]));
 }
 
-#[tokio::test]
-async fn from_the_soft_deadline_on_requests_are_refused_and_what_was_sent_on_is_answered() {
-    let mut gateway = gateway(&["--deadline", "8s"]).await.unwrap();
+async fn from_the_soft_deadline_on_requests_are_refused_and_what_was_sent_on_is_answered(
+    site: &Site,
+) {
+    let mut gateway = gateway(site, &["--deadline", "8s"]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.call("t", 1, "wait", json!([7, "in time"])).await.unwrap();
     drain(&mut gateway).await.unwrap();
@@ -78,9 +91,8 @@ async fn from_the_soft_deadline_on_requests_are_refused_and_what_was_sent_on_is_
     assert_eq!((&status["lost_replies"], &status["rejected"]), (&json!(0), &json!(1)));
 }
 
-#[tokio::test]
-async fn the_deadline_of_a_drain_can_be_replaced() {
-    let mut gateway = gateway(&["--deadline", "1h"]).await.unwrap();
+async fn the_deadline_of_a_drain_can_be_replaced(site: &Site) {
+    let mut gateway = gateway(site, &["--deadline", "1h"]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.call("t", 1, "hold", json!(["x"])).await.unwrap();
     drain(&mut gateway).await.unwrap();
@@ -94,10 +106,8 @@ async fn the_deadline_of_a_drain_can_be_replaced() {
     assert_eq!(output.status.code(), Some(3), "{output:?}");
 }
 
-#[tokio::test]
-async fn a_request_that_waits_behind_a_connect_was_never_executed() {
-    let mut gateway =
-        gateway(&["--deadline", "1s", "--bus", "embedded:?keepalive=60s"]).await.unwrap();
+async fn a_request_that_waits_behind_a_connect_was_never_executed(site: &Site) {
+    let mut gateway = gateway(site, &["--deadline", "1s"]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     // Three messages in one frame go out as one: the session is over when its answer comes.
     let payload =

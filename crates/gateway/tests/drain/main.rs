@@ -2,7 +2,7 @@
 //! today's gateways lose answers, and for what an operator is promised.
 //!
 //! A worker here waits until the test lets it go (`slackwater.demo.hold` and `.release`), so that
-//! nothing depends on how fast the machine is.
+//! nothing depends on how fast the machine is. What a bus has a part in is proven on each.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
@@ -15,18 +15,17 @@ mod signals;
 use std::io;
 
 use slackwater_lab::process::Gateway;
+use slackwater_lab::site::Site;
 
 /// A gateway on which nothing is waited for that a test does not wait for.
-async fn gateway(options: &[&str]) -> io::Result<Gateway> {
+async fn gateway(site: &Site, options: &[&str]) -> io::Result<Gateway> {
     let mut all = options.to_vec();
-    for default in
-        [["--ebb-window", "0s"], ["--log-level", "debug"], ["--bus", "embedded:?keepalive=60s"]]
-    {
+    for default in [["--ebb-window", "0s"], ["--log-level", "debug"]] {
         if !options.contains(&default[0]) {
             all.extend(default);
         }
     }
-    Gateway::start(env!("CARGO_BIN_EXE_slackwater"), &all).await
+    site.gateway(env!("CARGO_BIN_EXE_slackwater"), &all).await
 }
 
 /// Begins a drain that leaves the process up.

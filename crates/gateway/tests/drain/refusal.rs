@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use slackwater_lab::process::Signal;
 use slackwater_lab::raw::{exchange, handshake};
+use slackwater_lab::site::Site;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -13,7 +14,7 @@ use crate::{drain, gateway};
 /// The process is stopped, so that nobody accepts while the queue fills and the signal comes.
 #[tokio::test]
 async fn whoever_waits_in_the_queue_gets_a_503_and_then_connects_are_refused() {
-    let mut gateway = gateway(&[]).await.unwrap();
+    let mut gateway = gateway(&Site::embedded(), &[]).await.unwrap();
     let keeper = Keeper::of(&gateway).await.unwrap();
     gateway.signal(Signal::STOP).unwrap();
     let mut waiting = Vec::new();
@@ -52,7 +53,7 @@ async fn whoever_waits_in_the_queue_gets_a_503_and_then_connects_are_refused() {
 
 #[tokio::test]
 async fn a_handshake_that_is_half_read_gets_a_503() {
-    let mut gateway = gateway(&[]).await.unwrap();
+    let mut gateway = gateway(&Site::embedded(), &[]).await.unwrap();
     let mut half = TcpStream::connect(gateway.address()).await.unwrap();
     half.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nUpg").await.unwrap();
     // A later connection was accepted: so was the one before.
@@ -65,7 +66,7 @@ async fn a_handshake_that_is_half_read_gets_a_503() {
 
 #[tokio::test]
 async fn refuse_503_keeps_answering() {
-    let mut gateway = gateway(&["--refuse", "503"]).await.unwrap();
+    let mut gateway = gateway(&Site::embedded(), &["--refuse", "503"]).await.unwrap();
     drain(&mut gateway).await.ok();
     gateway.until("drained", |status| status["phase"] == "drained").await.unwrap();
     for _ in 0..3 {
@@ -85,7 +86,7 @@ async fn during_the_announcement_new_clients_are_served_but_it_is_not_ready() {
         drop(free);
         let listen = admin.to_string();
         let options = ["--announce", "1h", "--deadline", "0s", "--admin-listen", &listen];
-        match gateway(&options).await {
+        match gateway(&Site::embedded(), &options).await {
             Ok(gateway) => break (gateway, admin),
             Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
         }

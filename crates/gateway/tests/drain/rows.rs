@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use slackwater_lab::opensrf;
 use slackwater_lab::raw::{End, Message, RawClient};
+use slackwater_lab::site::{Services, Site};
+use slackwater_lab::{on_each_bus, opensrf};
 use tokio::net::TcpSocket;
 
 use crate::client::{Client, DEMO, Keeper};
@@ -13,9 +14,23 @@ use crate::{drain, gateway};
 /// How long a connection that must stay open is watched.
 const WATCH: Duration = Duration::from_millis(600);
 
-#[tokio::test]
-async fn two_requests_on_one_thread_are_both_answered_and_then_it_closes() {
-    let mut gateway = gateway(&[]).await.unwrap();
+on_each_bus!(
+    two_requests_on_one_thread_are_both_answered_and_then_it_closes,
+    two_pipelined_requests_in_a_session_are_both_answered,
+    an_idle_open_session_stays_until_its_disconnect,
+    connect_and_disconnect_without_a_request_hold_nothing,
+    one_slow_request_is_answered,
+    a_request_after_an_earlier_404_does_not_hold_the_drain,
+    a_slow_reader_that_goes_on_sending_gets_every_byte_and_then_the_close,
+    a_slow_reader_that_is_silent_gets_every_byte_and_then_the_close,
+);
+on_each_bus!(
+    Services { keepalive: Duration::from_secs(1), ..Services::default() };
+    an_idle_open_session_stays_until_its_408,
+);
+
+async fn two_requests_on_one_thread_are_both_answered_and_then_it_closes(site: &Site) {
+    let mut gateway = gateway(site, &[]).await.unwrap();
     let mut keeper = Keeper::of(&gateway).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.call("t", 1, "echo", json!(["fast"])).await.unwrap();
@@ -30,9 +45,8 @@ async fn two_requests_on_one_thread_are_both_answered_and_then_it_closes() {
     gateway.until("drained", |status| status["phase"] == "drained").await.unwrap();
 }
 
-#[tokio::test]
-async fn two_pipelined_requests_in_a_session_are_both_answered() {
-    let mut gateway = gateway(&[]).await.unwrap();
+async fn two_pipelined_requests_in_a_session_are_both_answered(site: &Site) {
+    let mut gateway = gateway(site, &[]).await.unwrap();
     let mut keeper = Keeper::of(&gateway).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.connect("t").await.unwrap();
@@ -50,9 +64,8 @@ async fn two_pipelined_requests_in_a_session_are_both_answered() {
     keeper.leave().await;
 }
 
-#[tokio::test]
-async fn an_idle_open_session_stays_until_its_disconnect() {
-    let mut gateway = gateway(&[]).await.unwrap();
+async fn an_idle_open_session_stays_until_its_disconnect(site: &Site) {
+    let mut gateway = gateway(site, &[]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.connect("t").await.unwrap();
     drain(&mut gateway).await.unwrap();
@@ -65,9 +78,8 @@ async fn an_idle_open_session_stays_until_its_disconnect() {
     client.assert_drained().await;
 }
 
-#[tokio::test]
-async fn an_idle_open_session_stays_until_its_408() {
-    let mut gateway = gateway(&["--bus", "embedded:?keepalive=1s"]).await.unwrap();
+async fn an_idle_open_session_stays_until_its_408(site: &Site) {
+    let mut gateway = gateway(site, &[]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.connect("t").await.unwrap();
     drain(&mut gateway).await.unwrap();
@@ -76,9 +88,8 @@ async fn an_idle_open_session_stays_until_its_408() {
     client.assert_drained().await;
 }
 
-#[tokio::test]
-async fn connect_and_disconnect_without_a_request_hold_nothing() {
-    let mut gateway = gateway(&[]).await.unwrap();
+async fn connect_and_disconnect_without_a_request_hold_nothing(site: &Site) {
+    let mut gateway = gateway(site, &[]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.connect("t").await.unwrap();
     client.send(&opensrf::disconnect("t")).await.unwrap();
@@ -92,9 +103,8 @@ async fn connect_and_disconnect_without_a_request_hold_nothing() {
     assert!(took < Duration::from_millis(500), "closed {took:?} after its slack water");
 }
 
-#[tokio::test]
-async fn one_slow_request_is_answered() {
-    let mut gateway = gateway(&[]).await.unwrap();
+async fn one_slow_request_is_answered(site: &Site) {
+    let mut gateway = gateway(site, &[]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.call("t", 7, "wait", json!([1.5, "at last"])).await.unwrap();
     drain(&mut gateway).await.unwrap();
@@ -102,9 +112,8 @@ async fn one_slow_request_is_answered() {
     client.assert_drained().await;
 }
 
-#[tokio::test]
-async fn a_request_after_an_earlier_404_does_not_hold_the_drain() {
-    let mut gateway = gateway(&[]).await.unwrap();
+async fn a_request_after_an_earlier_404_does_not_hold_the_drain(site: &Site) {
+    let mut gateway = gateway(site, &[]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.send(&opensrf::request("no.such.service", "t", 7, "m", &json!([]))).await.unwrap();
     assert_eq!(client.outcome("t", 7).await.unwrap(), (404, vec![]));
@@ -118,23 +127,21 @@ async fn a_request_after_an_earlier_404_does_not_hold_the_drain() {
     assert!(slack.elapsed() < Duration::from_secs(5));
 }
 
-#[tokio::test]
-async fn a_slow_reader_that_goes_on_sending_gets_every_byte_and_then_the_close() {
-    let (sent, status) = read_slowly(true).await;
+async fn a_slow_reader_that_goes_on_sending_gets_every_byte_and_then_the_close(site: &Site) {
+    let (sent, status) = read_slowly(site, true).await;
     assert_eq!((&status["executed"], &status["crossed_requests"]), (&json!(1), &json!(sent)));
 }
 
-#[tokio::test]
-async fn a_slow_reader_that_is_silent_gets_every_byte_and_then_the_close() {
-    read_slowly(false).await;
+async fn a_slow_reader_that_is_silent_gets_every_byte_and_then_the_close(site: &Site) {
+    read_slowly(site, false).await;
 }
 
 /// Nothing is read until our Close is out, so that all of the answer lies before it in the kernel;
 /// then it is read more slowly than `close_timeout`. Gives the requests that were sent meanwhile,
 /// and the status at the end.
-async fn read_slowly(goes_on_sending: bool) -> (u32, Value) {
+async fn read_slowly(site: &Site, goes_on_sending: bool) -> (u32, Value) {
     const SIZE: usize = 3_000_000;
-    let mut gateway = gateway(&["--close-timeout", "1s"]).await.unwrap();
+    let mut gateway = gateway(site, &["--close-timeout", "1s"]).await.unwrap();
     // The answer waits at the gateway's end, not at the client's.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 * 1024).unwrap();

@@ -3,14 +3,26 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use slackwater_lab::on_each_bus;
 use slackwater_lab::process::Signal;
+use slackwater_lab::site::Site;
 
 use crate::client::Client;
 use crate::gateway;
 
-#[tokio::test]
-async fn usr1_drains_and_the_process_stays() {
-    let mut gateway = gateway(&[]).await.unwrap();
+on_each_bus!(
+    usr1_drains_and_the_process_stays,
+    a_second_usr1_does_not_start_the_deadline_again,
+    term_drains_and_exits_the_instant_the_last_client_has_gone,
+    term_during_a_usr1_drain_is_the_same_drain_and_then_exits,
+    a_drained_process_exits_on_term_at_once,
+    a_second_term_hurries,
+    a_second_term_with_nothing_pending_exits_0,
+    hup_harms_nothing,
+);
+
+async fn usr1_drains_and_the_process_stays(site: &Site) {
+    let mut gateway = gateway(site, &[]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     gateway.signal(Signal::USR1).unwrap();
     client.assert_drained().await;
@@ -20,9 +32,8 @@ async fn usr1_drains_and_the_process_stays() {
     Client::of(&gateway).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_second_usr1_does_not_start_the_deadline_again() {
-    let mut gateway = gateway(&["--deadline", "3s"]).await.unwrap();
+async fn a_second_usr1_does_not_start_the_deadline_again(site: &Site) {
+    let mut gateway = gateway(site, &["--deadline", "3s"]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.call("t", 1, "hold", json!(["x"])).await.unwrap();
     let began = Instant::now();
@@ -36,10 +47,9 @@ async fn a_second_usr1_does_not_start_the_deadline_again() {
     assert!(began.elapsed() < Duration::from_millis(4_500), "{:?}", began.elapsed());
 }
 
-#[tokio::test]
-async fn term_drains_and_exits_the_instant_the_last_client_has_gone() {
+async fn term_drains_and_exits_the_instant_the_last_client_has_gone(site: &Site) {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut gateway = gateway(&[]).await.unwrap();
+        let mut gateway = gateway(site, &[]).await.unwrap();
         let mut client = Client::of(&gateway).await.unwrap();
         client.call("t", 1, "wait", json!([0.5, "done"])).await.unwrap();
         gateway.until("executed", |status| status["executed"] == 1).await.unwrap();
@@ -52,9 +62,8 @@ async fn term_drains_and_exits_the_instant_the_last_client_has_gone() {
     }
 }
 
-#[tokio::test]
-async fn term_during_a_usr1_drain_is_the_same_drain_and_then_exits() {
-    let mut gateway = gateway(&["--deadline", "3s"]).await.unwrap();
+async fn term_during_a_usr1_drain_is_the_same_drain_and_then_exits(site: &Site) {
+    let mut gateway = gateway(site, &["--deadline", "3s"]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.call("t", 1, "hold", json!(["x"])).await.unwrap();
     let began = Instant::now();
@@ -70,18 +79,16 @@ async fn term_during_a_usr1_drain_is_the_same_drain_and_then_exits() {
     assert!(began.elapsed() < Duration::from_millis(4_500), "{:?}", began.elapsed());
 }
 
-#[tokio::test]
-async fn a_drained_process_exits_on_term_at_once() {
-    let mut gateway = gateway(&[]).await.unwrap();
+async fn a_drained_process_exits_on_term_at_once(site: &Site) {
+    let mut gateway = gateway(site, &[]).await.unwrap();
     gateway.signal(Signal::USR1).unwrap();
     gateway.until("drained", |status| status["phase"] == "drained").await.unwrap();
     gateway.signal(Signal::TERM).unwrap();
     assert_eq!(gateway.exit().await.unwrap().code(), Some(0));
 }
 
-#[tokio::test]
-async fn a_second_term_hurries() {
-    let mut gateway = gateway(&["--deadline", "1h"]).await.unwrap();
+async fn a_second_term_hurries(site: &Site) {
+    let mut gateway = gateway(site, &["--deadline", "1h"]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     client.call("t", 1, "hold", json!(["x"])).await.unwrap();
     gateway.until("executed", |status| status["executed"] == 1).await.unwrap();
@@ -93,9 +100,8 @@ async fn a_second_term_hurries() {
     assert_eq!(gateway.exit().await.unwrap().code(), Some(3));
 }
 
-#[tokio::test]
-async fn a_second_term_with_nothing_pending_exits_0() {
-    let mut gateway = gateway(&["--deadline", "1h", "--ebb-window", "30m"]).await.unwrap();
+async fn a_second_term_with_nothing_pending_exits_0(site: &Site) {
+    let mut gateway = gateway(site, &["--deadline", "1h", "--ebb-window", "30m"]).await.unwrap();
     // With two, one is not the first to go: it waits for its slot.
     let mut clients = [Client::of(&gateway).await.unwrap(), Client::of(&gateway).await.unwrap()];
     gateway.signal(Signal::INT).unwrap();
@@ -107,9 +113,8 @@ async fn a_second_term_with_nothing_pending_exits_0() {
     assert_eq!(gateway.exit().await.unwrap().code(), Some(0));
 }
 
-#[tokio::test]
-async fn hup_harms_nothing() {
-    let mut gateway = gateway(&[]).await.unwrap();
+async fn hup_harms_nothing(site: &Site) {
+    let mut gateway = gateway(site, &[]).await.unwrap();
     let mut client = Client::of(&gateway).await.unwrap();
     gateway.signal(Signal::HUP).unwrap();
     client.call("t", 1, "echo", json!([1])).await.unwrap();

@@ -1,26 +1,33 @@
 //! A router: it knows which services there are, because their listeners say so, and passes on
 //! what is for them. What it says itself, it says in the words of OpenSRF's router.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
 use slackwater_bus::worker::text::{Head, body};
+use tokio::sync::watch;
 
 use super::Running;
 use super::wire::{Account, Wire, user_and_domain};
 
+/// The names of the services that have registered with a router.
+pub type Registered = watch::Receiver<BTreeSet<String>>;
+
 /// Starts a router of this name in the domain of its account.
 #[must_use]
-pub fn start(account: Account, name: &str) -> Running {
+pub fn start(account: Account, name: &str) -> (Running, Registered) {
     let stop = Arc::new(AtomicBool::new(false));
     let domain = &account.domain;
     let address =
         format!("opensrf:client:{}:{domain}:lab:{}:router", account.user, std::process::id());
     let list = format!("opensrf:router:{name}:{domain}");
-    let router = Router { wire: Wire::new(account), address, listeners: HashMap::new() };
-    Running { stop: Arc::clone(&stop), task: tokio::spawn(router.run(list, stop)) }
+    let (registered, receiver) = watch::channel(BTreeSet::new());
+    let router =
+        Router { wire: Wire::new(account), address, listeners: HashMap::new(), registered };
+    let running = Running { stop: Arc::clone(&stop), task: tokio::spawn(router.run(list, stop)) };
+    (running, receiver)
 }
 
 struct Router {
@@ -28,6 +35,7 @@ struct Router {
     address: String,
     /// The addresses of the listeners of each service, in the order of their coming.
     listeners: HashMap<String, Vec<String>>,
+    registered: watch::Sender<BTreeSet<String>>,
 }
 
 impl Router {
@@ -59,6 +67,7 @@ impl Router {
         if listeners.is_empty() {
             self.listeners.remove(service);
         }
+        self.registered.send_replace(self.listeners.keys().cloned().collect());
         tracing::info!(command, service, listener, "listener");
     }
 
