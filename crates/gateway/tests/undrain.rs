@@ -6,27 +6,32 @@ use std::time::Instant;
 
 use slackwater_lab::caller::executed_by_bus;
 use slackwater_lab::chance::seed;
-use slackwater_lab::process::Gateway;
+use slackwater_lab::on_each_bus;
 use slackwater_lab::proof::{length, report};
+use slackwater_lab::site::Site;
 use slackwater_lab::tide::{self, LABEL, Plan};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn drain_and_undrain_at_random_moments_change_nothing_for_clients() {
+on_each_bus!(drain_and_undrain_at_random_moments_change_nothing_for_clients);
+
+async fn drain_and_undrain_at_random_moments_change_nothing_for_clients(site: &Site) {
     let plan = Plan { rounds: length(20, 200), clients: 40, seed: seed() };
-    report(format_args!("undrain: {plan:?}"));
+    let bus = site.bus();
+    report(format_args!("undrain on {bus:?}: {plan:?}"));
     let began = Instant::now();
     // The announcement is as long as some drains, so that these are called off in it.
     let options = "--announce 15ms --ebb-window 0s --quiet-window 1ms --log-level error";
     let options: Vec<&str> = options.split(' ').collect();
     let mut gateway =
-        Gateway::start(env!("CARGO_BIN_EXE_slackwater"), &options).await.expect("a gateway");
+        site.gateway(env!("CARGO_BIN_EXE_slackwater"), &options).await.expect("a gateway");
 
     let figures = tide::run(&mut gateway, plan).await.expect("every invariant holds");
 
     let status = gateway.status().await.expect("a status");
     let executed = executed_by_bus(&gateway, LABEL).await.expect("a count");
     let seconds = began.elapsed().as_secs_f64();
-    report(format_args!("undrain: {figures:#?}; executed by the bus: {executed}; {seconds:.1} s"));
+    report(format_args!(
+        "undrain on {bus:?}: {figures:#?}; executed by the bus: {executed}; {seconds:.1} s"
+    ));
     let seen = figures.seen;
     seen.totals.agree(&status, executed).expect("one story");
     assert_eq!(seen.totals.answered, seen.done, "each answered exactly once");

@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 
 use self::client::Client;
 use self::watch::{Resources, watch};
+use crate::caller::{Caller, DEMO};
 use crate::chance::Chance;
 use crate::kernel;
 use crate::ledger::Totals;
+use crate::opensrf;
 use crate::process::Gateway;
 
 /// The label under which the bus counts these requests.
@@ -98,7 +100,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// An invariant did not hold, or a client was not served as the close contract says.
 pub async fn run(gateway: &mut Gateway, plan: Plan) -> io::Result<Figures> {
     let mut chance = Chance::new(plan.seed);
-    probe(gateway).await?;
+    warm_up(gateway).await?;
     let before = Resources::settled(gateway).await?;
     let (stage, running) = channel(Stage::Running);
     let busy = Arc::new(());
@@ -201,6 +203,15 @@ async fn drain_to_its_end(
     figures.longest = figures.longest.max(began.elapsed());
     figures.left_alone += 1;
     Ok(())
+}
+
+/// A session, so that the gateway has all the connections to its bus that it will need.
+async fn warm_up(gateway: &Gateway) -> io::Result<()> {
+    let mut client = Caller::connect(gateway.address()).await?;
+    client.raw.send_text(&opensrf::connect(DEMO, "warm-up")).await?;
+    client.hear().await?;
+    client.raw.send_text(&opensrf::disconnect("warm-up")).await?;
+    client.leave(1000).await.map(drop)
 }
 
 /// Connects, is answered, and leaves.

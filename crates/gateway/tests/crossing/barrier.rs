@@ -5,13 +5,19 @@ use std::time::Duration;
 
 use serde_json::json;
 use slackwater_lab::caller::{Caller, DEMO, Heard};
-use slackwater_lab::opensrf;
 use slackwater_lab::process::Gateway;
 use slackwater_lab::raw::{frame, opcode};
+use slackwater_lab::site::Site;
+use slackwater_lab::{on_each_bus, opensrf};
 
-#[tokio::test]
-async fn a_request_in_one_piece_with_the_pong_is_executed() {
-    let mut gateway = gateway().await;
+on_each_bus!(
+    a_request_in_one_piece_with_the_pong_is_executed,
+    half_a_request_behind_the_pong_holds_the_close_back,
+    our_fin_waits_for_the_clients_close,
+);
+
+async fn a_request_in_one_piece_with_the_pong_is_executed(site: &Site) {
+    let mut gateway = gateway(site).await;
     let mut client = Caller::connect(gateway.address()).await.expect("a client");
     gateway.control("POST", "/drain", "").await.expect("a drain");
     for trace in 1..=20 {
@@ -24,9 +30,8 @@ async fn a_request_in_one_piece_with_the_pong_is_executed() {
     assert_eq!(status.expect("a status")["crossed_requests"], 0);
 }
 
-#[tokio::test]
-async fn half_a_request_behind_the_pong_holds_the_close_back() {
-    let gateway = gateway().await;
+async fn half_a_request_behind_the_pong_holds_the_close_back(site: &Site) {
+    let gateway = gateway(site).await;
     let mut client = Caller::connect(gateway.address()).await.expect("a client");
     gateway.control("POST", "/drain", "").await.expect("a drain");
     let mut first = frame(opcode::PONG, true, &ping(&mut client).await);
@@ -40,9 +45,8 @@ async fn half_a_request_behind_the_pong_holds_the_close_back() {
     client.until_answered().await.expect("answered, not closed");
 }
 
-#[tokio::test]
-async fn our_fin_waits_for_the_clients_close() {
-    let gateway = gateway().await;
+async fn our_fin_waits_for_the_clients_close(site: &Site) {
+    let gateway = gateway(site).await;
     let mut client = Caller::connect(gateway.address()).await.expect("a client");
     gateway.control("POST", "/drain", "").await.expect("a drain");
     let payload = ping(&mut client).await;
@@ -71,7 +75,7 @@ fn request(client: &mut Caller, trace: u32) -> Vec<u8> {
     frame(opcode::TEXT, true, text.as_bytes())
 }
 
-async fn gateway() -> Gateway {
+async fn gateway(site: &Site) -> Gateway {
     let options = ["--ebb-window", "0s", "--quiet-window", "1ms", "--ping-interval", "0s"];
-    Gateway::start(env!("CARGO_BIN_EXE_slackwater"), &options).await.expect("a gateway")
+    site.gateway(env!("CARGO_BIN_EXE_slackwater"), &options).await.expect("a gateway")
 }

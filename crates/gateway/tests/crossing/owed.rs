@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use serde_json::json;
 use slackwater_lab::caller::{Caller, Heard};
-use slackwater_lab::process::Gateway;
+use slackwater_lab::on_each_bus;
 use slackwater_lab::raw::RawClient;
+use slackwater_lab::site::Site;
 use tokio::net::TcpSocket;
 
 /// More than the kernel takes for a client that does not read, less than may wait for one.
 const BYTES: usize = 12_000_000;
 
-#[tokio::test]
-async fn an_answer_that_the_kernel_has_not_taken_is_pending_and_holds_the_drain() {
+on_each_bus!(an_answer_that_the_kernel_has_not_taken_is_pending_and_holds_the_drain);
+
+async fn an_answer_that_the_kernel_has_not_taken_is_pending_and_holds_the_drain(site: &Site) {
     let options = ["--ebb-window", "0s", "--quiet-window", "1ms"];
     let mut gateway =
-        Gateway::start(env!("CARGO_BIN_EXE_slackwater"), &options).await.expect("a gateway");
+        site.gateway(env!("CARGO_BIN_EXE_slackwater"), &options).await.expect("a gateway");
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(64 * 1024).expect("a small buffer");
     let stream = socket.connect(gateway.address()).await.expect("a connection");

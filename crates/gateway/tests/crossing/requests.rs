@@ -5,22 +5,24 @@ use std::time::{Duration, Instant};
 use slackwater_lab::caller::executed_by_bus;
 use slackwater_lab::chance::seed;
 use slackwater_lab::crossing::{self, LABEL, Plan};
-use slackwater_lab::process::Gateway;
+use slackwater_lab::on_each_bus;
 use slackwater_lab::proof::{length, report};
+use slackwater_lab::site::Site;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_crosses_the_close_is_counted_and_never_executed() {
+on_each_bus!(a_request_that_crosses_the_close_is_counted_and_never_executed);
+
+async fn a_request_that_crosses_the_close_is_counted_and_never_executed(site: &Site) {
     let plan = Plan {
         attempts: length(500, 10_000),
         clients: 50,
         latest: Duration::from_millis(4),
         seed: seed(),
     };
-    report(format_args!("crossing: {plan:?}"));
+    report(format_args!("crossing on {:?}: {plan:?}", site.bus()));
     let began = Instant::now();
     let options = ["--ebb-window", "0s", "--quiet-window", "1ms", "--log-level", "warn"];
     let mut gateway =
-        Gateway::start(env!("CARGO_BIN_EXE_slackwater"), &options).await.expect("a gateway");
+        site.gateway(env!("CARGO_BIN_EXE_slackwater"), &options).await.expect("a gateway");
 
     let figures = crossing::run(&mut gateway, plan).await.expect("every client leaves in order");
 
@@ -28,8 +30,9 @@ async fn a_request_that_crosses_the_close_is_counted_and_never_executed() {
     let executed = executed_by_bus(&gateway, LABEL).await.expect("a count");
     let crossed = status["crossed_requests"].as_u64().unwrap_or_default();
     report(format_args!(
-        "crossing: {figures:?}; {} requests behind a Ping, {crossed} of them crossed; executed by \
-         the bus: {executed}; {:.1} s",
+        "crossing on {:?}: {figures:?}; {} requests behind a Ping, {crossed} of them crossed; \
+         executed by the bus: {executed}; {:.1} s",
+        site.bus(),
         plan.attempts,
         began.elapsed().as_secs_f64(),
     ));
