@@ -205,11 +205,14 @@ async fn drain_to_its_end(
     Ok(())
 }
 
-/// A session, so that the gateway has all the connections to its bus that it will need.
+/// A session, so that the gateway has all the connections to its bus that it will need. The first
+/// CONNECT goes by the router, the second to the worker.
 async fn warm_up(gateway: &Gateway) -> io::Result<()> {
     let mut client = Caller::connect(gateway.address()).await?;
-    client.raw.send_text(&opensrf::connect(DEMO, "warm-up")).await?;
-    client.hear().await?;
+    for _ in 0..2 {
+        client.raw.send_text(&opensrf::connect(DEMO, "warm-up")).await?;
+        client.hear().await?;
+    }
     client.raw.send_text(&opensrf::disconnect("warm-up")).await?;
     client.leave(1000).await.map(drop)
 }
