@@ -118,11 +118,17 @@ impl Site {
         Ok(Some(site))
     }
 
-    /// The redis-server.
+    /// The redis-server, if there is one.
+    #[must_use]
+    pub fn server(&self) -> Option<&Server> {
+        self.redis.as_ref().map(|redis| &redis.server)
+    }
+
+    /// The redis-server, to end it and to start it again.
     ///
     /// # Panics
     /// There is none: the bus is inside the gateway.
-    pub fn server(&mut self) -> &mut Server {
+    pub fn server_mut(&mut self) -> &mut Server {
         &mut self.redis.as_mut().expect("a bus of its own").server
     }
 

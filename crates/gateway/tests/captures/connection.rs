@@ -11,8 +11,9 @@ use crate::answer::{Arrived, Assembly, Item};
 use crate::json::start;
 use crate::scenario::Frame;
 
-/// The conversation of the requests that only ask whether the connection serves.
-const PROBE: &str = "probe";
+/// The conversation, and the log trace id, of the requests that only ask whether the connection
+/// serves.
+pub(crate) const PROBE: &str = "probe";
 
 /// A replay that went otherwise, in words.
 #[derive(Debug)]
@@ -75,6 +76,7 @@ impl Connection {
         self.probes += 1;
         let trace = self.probes;
         let request = opensrf::request("opensrf.math", PROBE, trace, "add", &json!([trace, 40]));
+        let request = request.replacen('{', &format!("{{\"log_xid\":\"{PROBE}\","), 1);
         self.client.send_text(&request).await?;
         for (kind, code) in [("RESULT", "200"), ("STATUS", "205")] {
             let arrived = self.next(&Some(PROBE.to_owned())).await?;

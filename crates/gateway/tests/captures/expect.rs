@@ -175,7 +175,7 @@ impl What {
 }
 
 /// As captured, whoever wrote it; only answers in C's style must share frames as captured, since
-/// Perl's services bundle otherwise than the embedded ones.
+/// Perl's services bundle otherwise than the demo services.
 fn is_same(captured: &Message, came: &Message) -> bool {
     let place = if captured.by_c { captured.place } else { came.place };
     let by_c = came.by_c;

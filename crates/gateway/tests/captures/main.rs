@@ -1,6 +1,7 @@
 //! Every frame that a client sent while OpenSRF's own gateway was captured, sent again to the real
-//! program on its embedded bus: answered as captured where the reference answers, answered with an
-//! error where it crashes or is silent; no frame crashes it, hangs it or costs the connection.
+//! program on each bus: answered as captured where the reference answers, answered with an error
+//! where it crashes or is silent; no frame crashes it, hangs it or costs the connection. On Redis
+//! also what it pushes is compared, see `pushed` and `tapped`.
 //!
 //! `scenario` describes the captures, `table` gives each its verdict and the reason. An answer is
 //! as captured if each conversation gets the same messages in the same order: type, `threadTrace`,
@@ -9,7 +10,7 @@
 //!
 //! These differences are let pass, and no others:
 //! - the order of answers between conversations, and the order of keys;
-//! - `threadTrace` and `statusCode` are strings from C and numbers from Perl, and the embedded
+//! - `threadTrace` and `statusCode` are strings from C and numbers from Perl, and the demo
 //!   services speak as C does. For the same reason `tz`, `ingress` and `api_level` of an answer are
 //!   not compared (Perl repeats what it was asked with, C does not), nor how a Perl service bundles;
 //! - where chunks are cut: they are put together first. None may be larger than 51,200 bytes, and
@@ -19,27 +20,64 @@
 
 mod answer;
 mod connection;
+mod envelope;
 mod expect;
 mod json;
 mod plan;
+mod pushed;
 mod replay;
 mod scenario;
 mod stand_in;
 mod table;
+mod tapped;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::Value;
+use slackwater_lab::bus::tap::Tap;
+use slackwater_lab::on_each_bus;
 use slackwater_lab::process::Gateway;
+use slackwater_lab::proof::report;
+use slackwater_lab::site::{Services, Site};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::scenario::Scenario;
 use crate::table::{Row, Setting, Verdict};
+use crate::tapped::Seen;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_slackwater");
+/// Gateways that run at one time.
+const AT_ONCE: usize = 16;
 
-/// Workers that soon leave an idle session.
-const IDLE: &str = "embedded:?keepalive=3s";
+const SOME_PATIENCE: Services =
+    Services { keepalive: Duration::from_secs(5), max_requests: 1_000, max_workers: 10_000 };
+const LITTLE_PATIENCE: Services = Services { keepalive: Duration::from_secs(3), ..SOME_PATIENCE };
+
+on_each_bus!(SOME_PATIENCE; every_frame_is_answered_and_pushed_as_its_verdict_says);
+on_each_bus!(LITTLE_PATIENCE; every_frame_is_answered_and_pushed_where_workers_soon_leave_idle_sessions);
+on_each_bus!(
+    Services { max_requests: 3, ..SOME_PATIENCE };
+    every_frame_is_answered_and_pushed_where_workers_leave_after_three_requests,
+);
+on_each_bus!(LITTLE_PATIENCE; every_answer_comes_before_the_close_of_a_drain);
+
+async fn every_frame_is_answered_and_pushed_as_its_verdict_says(site: &Site) {
+    replay_all(site, Setting::Plain).await;
+}
+
+async fn every_frame_is_answered_and_pushed_where_workers_soon_leave_idle_sessions(site: &Site) {
+    replay_all(site, Setting::Idle).await;
+}
+
+async fn every_frame_is_answered_and_pushed_where_workers_leave_after_three_requests(site: &Site) {
+    replay_all(site, Setting::FewRequests).await;
+}
+
+async fn every_answer_comes_before_the_close_of_a_drain(site: &Site) {
+    replay_all(site, Setting::Drained).await;
+}
 
 #[test]
 fn every_scenario_has_one_verdict_and_every_verdict_a_scenario() {
@@ -65,72 +103,84 @@ fn every_scenario_has_one_verdict_and_every_verdict_a_scenario() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_frame_is_answered_as_its_verdict_says() {
-    let plain = start(&["--bus", "embedded:"]).await;
-    let idle = start(&["--bus", IDLE]).await;
-    let few = start(&["--bus", "embedded:?max_requests=3"]).await;
+#[test]
+fn whatever_is_pushed_otherwise_has_one_reason_and_a_scenario() {
+    let (scenarios, differences) = (scenario::all(), table::differences());
+    let names: BTreeSet<&str> = differences.iter().map(|one| one.name).collect();
+    assert_eq!(names.len(), differences.len(), "none is there twice");
+    for one in &differences {
+        assert!(!one.reason.is_empty(), "{} has no reason", one.name);
+        assert!(!one.instead.is_empty() || !one.left.is_empty(), "{}: what differs?", one.name);
+        let scenario = scenarios.iter().find(|scenario| scenario.name == one.name);
+        let frames = scenario.map_or(0, Scenario::frames);
+        let last = one.instead.keys().chain(&one.left).max().copied().unwrap_or_default();
+        assert!(last <= frames, "{}: there is no frame {last}", one.name);
+    }
+}
 
-    let rows = table::rows();
+/// Replays all scenarios of a setting, each to a gateway of its own.
+async fn replay_all(site: &Site, setting: Setting) {
+    let mut tap = match site.server() {
+        Some(server) => Some(Tap::start(server, tapped::is_wanted).await.expect("a tap")),
+        None => None,
+    };
+    let (rows, differences) = (table::rows(), table::differences());
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut replays = JoinSet::new();
     for scenario in scenario::all() {
         let row = rows.iter().find(|row| row.name == scenario.name).expect("a row");
+        if row.setting != setting {
+            continue;
+        }
         let (name, actions) = (row.name, plan::plan(&scenario, row));
-        let shared = match row.setting {
-            Setting::Plain => Some(&plain),
-            Setting::Idle => Some(&idle),
-            Setting::FewRequests => Some(&few),
-            Setting::Drained => None,
-        };
-        let shared = shared.cloned();
+        let differs = differences.iter().find(|one| one.name == name);
+        let expected = scenario.is_from_redis().then(|| pushed::expected(&scenario, row, differs));
+        let (options, gone, slots) = (site.options(), leaves(row), Arc::clone(&slots));
         replays.spawn(async move {
-            let outcome = match shared {
-                Some(gateway) => replay::play(actions, &gateway).await,
-                None => {
-                    let options = ["--bus", IDLE, "--ebb-window", "0s"];
-                    let gateway = Gateway::start(PROGRAM, &options).await.expect("a gateway");
-                    replay::play_with_drain(actions, gateway).await
+            let _slot = slots.acquire_owned().await;
+            let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
+            options.extend(["--ebb-window", "0s"]);
+            let gateway = Gateway::start(PROGRAM, &options).await.expect("a gateway");
+            let pid = gateway.pid();
+            let outcome = match setting {
+                Setting::Plain | Setting::Idle | Setting::FewRequests => {
+                    replay::play(actions, gateway, gone).await
                 }
+                Setting::Drained => replay::play_with_drain(actions, gateway).await,
             };
-            outcome.map_err(|wrong| format!("{name}: {}", wrong.0))
+            outcome.map_err(|wrong| format!("{name}: {}", wrong.0))?;
+            Ok::<_, String>((name, pid, expected))
         });
     }
-    let outcomes = replays.join_all().await;
-    let wrong: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
-    assert!(wrong.is_empty(), "{} scenarios:\n{}", wrong.len(), wrong.join("\n"));
-
-    let gone = |setting| rows.iter().filter(|row| leaves(row, setting)).count();
-    for (gateway, setting) in
-        [(plain, Setting::Plain), (idle, Setting::Idle), (few, Setting::FewRequests)]
-    {
-        let gateway = Arc::into_inner(gateway).expect("all replays have ended");
-        assert_the_books_balance(gateway, gone(setting)).await;
+    let (mut played, mut wrong) = (Vec::new(), Vec::new());
+    for outcome in replays.join_all().await {
+        match outcome {
+            Ok(one) => played.push(one),
+            Err(words) => wrong.push(words),
+        }
     }
+    let (replayed, mut compared, mut captured) = (played.len(), 0, 0);
+    if let (Some(tap), Some(server)) = (&mut tap, site.server()) {
+        let pushes = tap.until_now(server).await.expect("all pushes");
+        let seen: Result<Vec<Seen>, String> = pushes.into_iter().map(Seen::read).collect();
+        let seen = seen.expect("envelopes");
+        for (name, pid, expected) in played {
+            let Some(expected) = expected else { continue };
+            compared += expected.len();
+            captured += expected.iter().filter(|one| one.content.is_captured).count();
+            let outcome = tapped::compare(&expected, &seen, pid);
+            wrong.extend(outcome.err().map(|words| format!("{name}: {words}")));
+        }
+    }
+    report(format_args!(
+        "captures on {:?}, {setting:?}: {replayed} scenarios replayed; {compared} envelopes \
+         compared, {captured} of them with captured ones",
+        site.bus()
+    ));
+    assert!(wrong.is_empty(), "{} scenarios:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-async fn start(options: &[&str]) -> Arc<Gateway> {
-    Arc::new(Gateway::start(PROGRAM, options).await.expect("a gateway"))
-}
-
-/// Whether the client of this scenario goes away with one request in flight.
-fn leaves(row: &Row, setting: Setting) -> bool {
-    row.setting == setting
-        && ["redis/close_in_flight", "xmpp/client_gone_inflight"].contains(&row.name)
-}
-
-/// The invariants of the ledger, when all clients have gone; and nothing was logged as an error.
-async fn assert_the_books_balance(mut gateway: Gateway, gone: usize) {
-    let no_clients = |status: &Value| status["connections"] == 0;
-    let status = gateway.until("all clients have gone", no_clients).await.expect("it serves");
-    let count = |name: &str| status[name].as_u64().unwrap_or_else(|| panic!("{name}: {status}"));
-    let sum = |names: &[&str]| names.iter().map(|name| count(name)).sum::<u64>();
-    assert_eq!(count("received"), sum(&["executed", "rejected", "crossed_requests", "held"]));
-    let ends =
-        ["answered", "pending_requests", "cut_off", "client_gone", "service_gone", "bus_lost"];
-    assert_eq!(count("executed"), sum(&ends), "{status}");
-    assert_eq!(sum(&["pending_requests", "held", "sessions", "crossed_requests"]), 0, "{status}");
-    assert_eq!(sum(&["cut_off", "service_gone", "bus_lost", "lost_replies"]), 0, "{status}");
-    assert_eq!(count("client_gone"), gone as u64, "{status}");
-    let log = gateway.log();
-    assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
+/// How many requests are in flight when the client of this scenario goes away.
+fn leaves(row: &Row) -> usize {
+    usize::from(["redis/close_in_flight", "xmpp/client_gone_inflight"].contains(&row.name))
 }

@@ -73,6 +73,7 @@ pub(crate) fn plan(scenario: &Scenario, row: &Row) -> Vec<Action> {
                 planner.end_of_answers();
                 planner.send(step.socket, frame);
             }
+            Event::Pushed(..) => {}
             Event::Answered(text) => planner.captured(step.socket, text),
             Event::Closed => {
                 planner.end_of_answers();
@@ -149,7 +150,7 @@ impl Planner<'_> {
 }
 
 /// The thread of a frame, empty if it names none, and its `log_xid`; nothing if it cannot be read.
-fn head(frame: &str) -> (Option<String>, Option<String>) {
+pub(crate) fn head(frame: &str) -> (Option<String>, Option<String>) {
     #[derive(Deserialize)]
     struct Head<'a> {
         #[serde(borrow, default)]

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use serde_json::Value;
+use slackwater_lab::ledger::balanced;
 use slackwater_lab::process::{Gateway, Signal};
 
 use crate::answer::{Arrived, Item};
@@ -14,16 +15,45 @@ use crate::plan::{Action, Awaited};
 /// How long any one answer may take; the slowest that is asked for takes 5 s.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Plays it to a gateway that others use too.
-pub(crate) async fn play(actions: Vec<Action>, gateway: &Gateway) -> Result<(), Wrong> {
+/// Plays it to a gateway of its own, and ends that. `gone` requests are in flight when their
+/// client goes.
+pub(crate) async fn play(
+    actions: Vec<Action>,
+    mut gateway: Gateway,
+    gone: usize,
+) -> Result<(), Wrong> {
     let mut sockets = BTreeMap::new();
     for action in actions {
-        act(action, gateway, &mut sockets, false).await?;
+        act(action, &gateway, &mut sockets, false).await?;
     }
     for connection in sockets.values_mut() {
         connection.close().await?;
     }
+    check_books(&mut gateway, gone).await?;
+    gateway.signal(Signal::TERM)?;
+    let (status, log) = (gateway.exit().await?, gateway.log());
+    if !status.success() || log.contains("panicked") || log.contains("ERROR") {
+        return Err(Wrong(format!("it ended with {status}: {log}")));
+    }
     Ok(())
+}
+
+/// The invariants of the ledger, when all clients have gone.
+async fn check_books(gateway: &mut Gateway, gone: usize) -> Result<(), Wrong> {
+    let no_clients = |status: &Value| status["connections"] == 0;
+    let status = gateway.until("all clients have gone", no_clients).await?;
+    balanced(&status)?;
+    let sums = ["pending_requests", "held", "sessions", "crossed_requests"].into_iter().chain([
+        "cut_off",
+        "service_gone",
+        "bus_lost",
+        "lost_replies",
+    ]);
+    let wrong: Vec<&str> = sums.filter(|name| status[name] != 0).collect();
+    match wrong.is_empty() && status["client_gone"] == gone {
+        true => Ok(()),
+        false => Err(Wrong(format!("{wrong:?} are not 0, or {gone} were to be gone: {status}"))),
+    }
 }
 
 /// Plays it to a gateway of its own, which drains when it gets a signal: every answer comes, then

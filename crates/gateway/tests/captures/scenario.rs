@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `== redis/stateless_add` | a scenario begins |
 //! | `> text` | a frame from the client; `>json "text"` if the text would not keep to one line, `>binary text` for a binary frame that holds this text |
+//! | `^ router text`, `^ worker text` | the envelope that the gateway pushed to Redis for the frame before it: to the router's list, or to that of a worker, which stands in `to` |
+//! | `^ nothing` | it pushed nothing for that frame |
 //! | `< text` | an answer to the client |
 //! | `close` | the client closed |
 //! | `signal USR1` | the gateway process got a signal |
@@ -26,6 +28,18 @@ pub(crate) struct Scenario {
     pub(crate) steps: Vec<Step>,
 }
 
+impl Scenario {
+    /// Whether it was captured from OpenSRF over Redis.
+    pub(crate) fn is_from_redis(&self) -> bool {
+        self.name.starts_with("redis/")
+    }
+
+    /// How many frames the client sent.
+    pub(crate) fn frames(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step.event, Event::Sent(_))).count()
+    }
+}
+
 /// Something that happened, on one of the client's sockets.
 #[derive(Debug)]
 pub(crate) struct Step {
@@ -40,12 +54,23 @@ pub(crate) struct Step {
 pub(crate) enum Event {
     /// The client sent a frame.
     Sent(Frame),
+    /// The gateway pushed an envelope for the last frame, or none.
+    Pushed(Option<(List, String)>),
     /// The client was answered.
     Answered(String),
     /// The client closed.
     Closed,
     /// The gateway process got this signal.
     Signalled(String),
+}
+
+/// Where an envelope is pushed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum List {
+    /// The list of the gateway's router.
+    Router,
+    /// The list of the worker that a session is with.
+    Worker,
 }
 
 /// A frame from the client.
@@ -95,6 +120,12 @@ fn step(line: &str) -> Option<Step> {
         ">" => Event::Sent(Frame::Text(expand(text))),
         ">json" => Event::Sent(Frame::Text(serde_json::from_str(text).expect("a JSON string"))),
         ">binary" => Event::Sent(Frame::Binary(expand(text))),
+        "^" => match text.split_once(' ') {
+            Some(("router", text)) => Event::Pushed(Some((List::Router, expand(text)))),
+            Some(("worker", text)) => Event::Pushed(Some((List::Worker, expand(text)))),
+            None if text == "nothing" => Event::Pushed(None),
+            _ => panic!("no such list: {line}"),
+        },
         "<" => Event::Answered(expand(text)),
         "close" => Event::Closed,
         "signal" => Event::Signalled(text.to_owned()),

@@ -1,4 +1,4 @@
-//! Services that the embedded bus has not got, and what stands for them:
+//! Services that are not among the demo services, and what stands for them:
 //!
 //! | captured | replayed |
 //! |---|---|
@@ -32,7 +32,28 @@ pub(crate) fn replace(frame: &Frame, asked: Option<&Asked>) -> Frame {
     if let Some((_, new)) = SERVICES.iter().find(|(name, _)| wrapper["service"] == *name) {
         wrapper["service"] = json!(new);
     }
-    for message in wrapper["osrf_msg"].as_array_mut().expect("an array") {
+    replace_calls(&mut wrapper["osrf_msg"], asked);
+    if let (Some((service, _, _)), true) = (asked, wrapper["service"].is_string()) {
+        wrapper["service"] = json!(service);
+    }
+    Frame::Text(wrapper.to_string())
+}
+
+/// The envelope as it must be pushed for such a frame.
+pub(crate) fn replace_envelope(text: &str) -> String {
+    let Some((name, new)) = SERVICES.iter().find(|(name, _)| text.contains(name)) else {
+        return text.to_owned();
+    };
+    let mut envelope: Value = serde_json::from_str(text).expect("JSON");
+    if let Some(to) = envelope["to"].as_str() {
+        envelope["to"] = json!(to.replace(name, new));
+    }
+    replace_calls(&mut envelope["body"], None);
+    envelope.to_string()
+}
+
+fn replace_calls(messages: &mut Value, asked: Option<&Asked>) {
+    for message in messages.as_array_mut().expect("an array") {
         let Some(call) = message.pointer_mut("/__p/payload/__p") else { continue };
         let params = call["params"].clone();
         let first = params[0].clone();
@@ -52,10 +73,6 @@ pub(crate) fn replace(frame: &Frame, asked: Option<&Asked>) -> Frame {
             (None, _) => {}
         }
     }
-    if let (Some((service, _, _)), true) = (asked, wrapper["service"].is_string()) {
-        wrapper["service"] = json!(service);
-    }
-    Frame::Text(wrapper.to_string())
 }
 
 /// As a Perl service without JSON's types gives a param back.

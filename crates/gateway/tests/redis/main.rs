@@ -41,6 +41,7 @@ async fn a_drain_on_redis_loses_nothing_and_leaves_nothing() {
     client.0.send_text(&opensrf::disconnect("s")).await.unwrap();
     client.drained().await;
     assert_eq!(gateway.exit().await.unwrap().code(), Some(0), "{}", gateway.log());
+    assert_eq!(site.server().unwrap().lists().await.unwrap(), [""; 0]);
 
     site.stop().await.unwrap();
 }
@@ -55,7 +56,7 @@ async fn clients_stay_when_the_bus_goes_and_every_request_is_answered() {
     assert_eq!(client.answer().await.code, 200);
     gateway.until("executed", |status| status["executed"] == 1).await.unwrap();
 
-    site.server().kill().unwrap();
+    site.server_mut().kill().unwrap();
     assert_eq!(client.outcome("t", 1).await, [json!(504)], "it was sent on");
     let over = client.answer().await;
     assert_eq!((over.thread.as_str(), over.code), ("s", 408), "the session is over");
@@ -66,7 +67,7 @@ async fn clients_stay_when_the_bus_goes_and_every_request_is_answered() {
     assert_eq!(client.outcome("t", 2).await, [json!(503)], "it was not");
     assert!(asked.elapsed() < Duration::from_secs(1), "at once");
 
-    site.server().start_again().await.unwrap();
+    site.server_mut().start_again().await.unwrap();
     gateway.until("back", |status| status["bus"]["healthy"] == true).await.unwrap();
     site.serve_again().await.unwrap();
     client.ask("t", 3, "echo", json!(["again"])).await;

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 pub mod router;
 pub mod server;
+pub mod tap;
 mod wire;
 pub mod worker;
 

@@ -1,6 +1,7 @@
 //! The verdict on every scenario, with its reason, and what is expected where it is not the
 //! captured.
 
+mod pushed;
 mod redis;
 mod xmpp;
 
@@ -9,6 +10,8 @@ use std::collections::BTreeMap;
 use crate::expect::Answers;
 use crate::stand_in::Asked;
 
+pub(crate) use pushed::{Difference, Instead, differences};
+
 /// What a replay comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -16,7 +19,7 @@ pub(crate) enum Verdict {
     Same,
     /// Answered where the reference crashed, was silent or told something wrong.
     Better,
-    /// What was captured cannot happen to a client of the embedded bus. Frames that a client sent
+    /// What was captured cannot happen with the demo services. Frames that a client sent
     /// are replayed all the same.
     NotApplicable,
 }
@@ -46,7 +49,7 @@ pub(crate) struct Row {
     pub(crate) instead: BTreeMap<usize, Answers>,
     /// What is answered behind a frame after what was captured there.
     pub(crate) then: BTreeMap<usize, Answers>,
-    /// What the embedded service says in its own way, in the place of what was captured.
+    /// What a demo service says in its own way, in the place of what was captured.
     pub(crate) own: BTreeMap<usize, Answers>,
     /// What a frame asks in the place of what was captured.
     pub(crate) stand_ins: BTreeMap<usize, Asked>,

@@ -20,7 +20,7 @@ pub(super) const MATH: [&str; 10] = [
     "opensrf.system.echo.atomic",
 ];
 
-/// What the embedded `opensrf.simple-text` lists. The one in Perl has `statistics` too.
+/// What our own `opensrf.simple-text` lists. The one in Perl has `statistics` too.
 pub(super) const SIMPLE_TEXT: [&str; 11] = [
     "opensrf.simple-text.reverse",
     "opensrf.simple-text.split",
@@ -157,7 +157,7 @@ fn bad_input() -> Vec<Row> {
 fn answers() -> Vec<Row> {
     vec![
         same("redis/bundled_c", "bundles of at most 25,600 bytes"),
-        same("redis/bundled_perl", "the same results; the embedded service bundles as C does"),
+        same("redis/bundled_perl", "the same results; our own service bundles as C does"),
         same("redis/chunked_c", "a large result is cut into chunks"),
         same("redis/chunked_perl", "the same of a service that was in Perl"),
         same("redis/chunked_utf8_c", "chunks of text that JSON and XML must escape"),
@@ -177,7 +177,7 @@ fn answers() -> Vec<Row> {
             .own(2, all_described(1, &MATH)),
         same(
             "redis/method_all_perl",
-            "as C describes methods, since the embedded services are in its style",
+            "as C describes methods, since our own services are in its style",
         )
         .own(1, described(1, &SIMPLE_TEXT)),
         same("redis/method_not_found_c", "404 of the service"),

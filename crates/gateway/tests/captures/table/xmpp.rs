@@ -102,12 +102,12 @@ fn answers() -> Vec<Row> {
             .own(1, described(1, &MATH)),
         same(
             "xmpp/introspect_perl",
-            "as C describes methods, since the embedded services are in its style",
+            "as C describes methods, since our own services are in its style",
         )
         .own(1, described(1, &SIMPLE_TEXT)),
         same(
             "xmpp/introspect_perl_atomic",
-            "as C describes methods, since the embedded services are in its style",
+            "as C describes methods, since our own services are in its style",
         )
         .own(1, all_described(1, &SIMPLE_TEXT)),
         same("xmpp/json_values", "every sort of value, and no digit lost"),
@@ -204,8 +204,8 @@ fn service_backlog_503() -> Row {
     let all = (1..=50).flat_map(|frame| on(frame, ok(7, "2"))).collect();
     better(
         "xmpp/service_backlog_503",
-        "the listener always says trace 1, and half was refused: the embedded \
-             bus has room for all",
+        "the listener always says trace 1, and half was refused: here is \
+             room for all",
     )
     .instead(50, all)
 }
@@ -300,7 +300,7 @@ fn bus_side() -> Vec<Row> {
         not_applicable("xmpp/login_bad_password", LOGIN),
         not_applicable(
             "xmpp/odd_replies",
-            "a service made by hand answers oddly, as no embedded one can; its \
+            "a service made by hand answers oddly, as none of ours can; its \
              requests find no service",
         )
         .instead(1, service_error(1, 404))
@@ -322,7 +322,7 @@ fn bus_side() -> Vec<Row> {
         same("xmpp/service_lifecycle_perl", "the service answers while it is there"),
         not_applicable(
             "xmpp/stateful_drone_killed",
-            "no embedded worker can be killed: the session lives, and the request \
+            "none of our workers can be killed: the session lives, and the request \
              after it is answered",
         )
         .instead(2, ok(1, "4"))
@@ -330,8 +330,8 @@ fn bus_side() -> Vec<Row> {
         .instead(4, ok(3, "6"))
         .instead(5, Vec::new())
         .instead(6, ok(5, "8")),
-        same("xmpp/xmpp_kicked", "answered as captured; the embedded bus is never lost"),
-        same("xmpp/xmpp_lost_idle", "answered as captured; the embedded bus is never lost"),
+        same("xmpp/xmpp_kicked", "answered as captured; the bus is not lost here"),
+        same("xmpp/xmpp_lost_idle", "answered as captured; the bus is not lost here"),
     ]
 }
 
@@ -369,7 +369,7 @@ fn prosody() -> Vec<Row> {
         same("xmpp/prosody/stateful_connect_3req_disconnect", "a session with three requests"),
         not_applicable(
             "xmpp/prosody/stateful_drone_killed",
-            "no embedded worker can be killed: the session lives, and the request \
+            "none of our workers can be killed: the session lives, and the request \
              after it is answered",
         )
         .instead(2, ok(1, "4"))
@@ -390,6 +390,6 @@ fn prosody() -> Vec<Row> {
             "xmpp/prosody/xmpp_kicked",
             "named in the index of the captures, but never recorded",
         ),
-        same("xmpp/prosody/xmpp_lost_idle", "answered as captured; the embedded bus is never lost"),
+        same("xmpp/prosody/xmpp_lost_idle", "answered as captured; the bus is not lost here"),
     ]
 }

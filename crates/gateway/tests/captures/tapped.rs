@@ -1,0 +1,151 @@
+//! What the gateway has pushed to Redis, compared with what it must. Addresses, threads and ids are
+//! its own; they are held to their form, and to each other: a conversation has a thread of its own,
+//! a connection a name in all of its threads, and a session stays with the worker that has accepted
+//! it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use slackwater_core::osrf::is_plain_id;
+use slackwater_core::session::identity::ClientId;
+use slackwater_lab::bus::server::{DOMAIN, OTHER_DOMAIN};
+use slackwater_lab::bus::tap::Push;
+
+use crate::connection::PROBE;
+use crate::envelope::{Envelope, difference, service_of};
+use crate::json::start;
+use crate::pushed::Expected;
+use crate::scenario::List;
+
+/// A push that was seen.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    list: String,
+    envelope: Envelope,
+}
+
+impl Seen {
+    pub(crate) fn read(push: Push) -> Result<Self, String> {
+        Ok(Self { envelope: Envelope::read(&push.text)?, list: push.list })
+    }
+}
+
+/// What is pushed that the comparison needs: what the gateway pushes, and which worker has
+/// accepted a session.
+pub(crate) fn is_wanted(push: &Push) -> bool {
+    let from_gateway = push.text.contains(r#""from":"opensrf:client:gateway:"#);
+    let service = push.list.starts_with("opensrf:service:");
+    (from_gateway && !service) || push.text.contains("Connection Successful")
+}
+
+/// Compares what must be pushed with what was, by the gateway with this process id.
+pub(crate) fn compare(expected: &[Expected], seen: &[Seen], pid: u32) -> Result<(), String> {
+    let own = format!("opensrf:client:gateway:{DOMAIN}:");
+    let mut workers = HashMap::new();
+    let mut came = Vec::new();
+    let is_own = |address: &str| address.starts_with(&own) && address.contains(&format!(":{pid}:"));
+    for seen in seen {
+        if is_own(&seen.list) {
+            workers.insert(&seen.envelope.thread, &seen.envelope.from);
+        } else if is_own(&seen.envelope.from) && seen.envelope.xid.as_deref() != Some(PROBE) {
+            came.push(seen);
+        }
+    }
+    if came.iter().map(|seen| &seen.envelope.from).collect::<BTreeSet<_>>().len() > 1 {
+        return Err("more than one address of its own".to_owned());
+    }
+
+    let mut bound = Bound::default();
+    let mut taken = vec![false; came.len()];
+    for one in expected {
+        let mut wrong = Vec::new();
+        let found =
+            came.iter().enumerate().filter(|(index, _)| !taken[*index]).find(|(index, it)| {
+                let fits = bound.fits(one, *index, it, &workers);
+                fits.map_err(|reason| wrong.push(reason)).is_ok()
+            });
+        let Some((index, seen)) = found else {
+            let (frame, list) = (one.frame, one.content.list);
+            let wrong: Vec<String> = wrong.into_iter().take(5).collect();
+            let wrong = wrong.join("\n     ");
+            return Err(format!("nothing pushed fits frame {frame}, {list:?}:\n     {wrong}"));
+        };
+        taken[index] = true;
+        bound.bind(one, index, &seen.envelope);
+    }
+    match taken.iter().position(|taken| !taken) {
+        None => Ok(()),
+        Some(index) => {
+            Err(format!("pushed, but not expected: {}", start(&format!("{:?}", came[index]))))
+        }
+    }
+}
+
+/// What is what on the bus, as far as it has shown.
+#[derive(Default)]
+struct Bound {
+    /// The thread of each conversation, and where its last envelope was in the order of all.
+    threads: HashMap<usize, (String, usize)>,
+    /// The name of each connection.
+    clients: HashMap<usize, ClientId>,
+}
+
+impl Bound {
+    fn fits(
+        &self,
+        expected: &Expected,
+        index: usize,
+        Seen { list, envelope }: &Seen,
+        workers: &HashMap<&String, &String>,
+    ) -> Result<(), String> {
+        let must = |so: bool, what: String| if so { Ok(()) } else { Err(what) };
+        if let Some(difference) = difference(&expected.content.messages, &envelope.messages) {
+            return Err(difference);
+        }
+        let keys = ["body", "from", "osrf_xid", "thread", "to"];
+        must(envelope.keys.iter().eq(keys), format!("keys {:?}", envelope.keys))?;
+        let to = &envelope.to;
+        match expected.content.list {
+            List::Router => {
+                must(*list == format!("opensrf:router:router:{DOMAIN}"), format!("list {list}"))?;
+                must(service_of(to) == expected.content.service, format!("to {to}"))?;
+            }
+            List::Worker => {
+                let worker = workers.get(&envelope.thread);
+                let there = format!("opensrf:client:opensrf:{OTHER_DOMAIN}:");
+                must(to == list && to.starts_with(&there), format!("list {list}, to {to}"))?;
+                must(worker == Some(&to), format!("{worker:?} has the session, not {to}"))?;
+            }
+        }
+        let (thread, xid) = (&envelope.thread, envelope.xid.as_deref());
+        let client = ClientId::parse_thread(thread).map(|(client, _)| client);
+        let Some(client) = client else { return Err(format!("thread {thread}")) };
+        match self.clients.get(&expected.connection) {
+            Some(known) => must(*known == client, format!("thread {thread} of another client"))?,
+            None => {
+                let is_new = self.clients.values().all(|known| *known != client);
+                must(is_new, format!("thread {thread} of another connection"))?;
+            }
+        }
+        match self.threads.get(&expected.conversation) {
+            Some((known, last)) => {
+                must(known == thread, format!("thread {thread}, not {known}"))?;
+                must(*last < index, "before what must come first".to_owned())?;
+            }
+            None => {
+                let is_new = self.threads.values().all(|(known, _)| known != thread);
+                must(is_new, format!("thread {thread} of another conversation"))?;
+            }
+        }
+        match &expected.xid {
+            Some(given) => must(xid == Some(given), format!("osrf_xid {xid:?}, not {given}")),
+            None => must(xid.is_some_and(is_plain_id), format!("osrf_xid {xid:?}")),
+        }
+    }
+
+    fn bind(&mut self, expected: &Expected, index: usize, envelope: &Envelope) {
+        self.threads.insert(expected.conversation, (envelope.thread.clone(), index));
+        if let Some((client, _)) = ClientId::parse_thread(&envelope.thread) {
+            self.clients.insert(expected.connection, client);
+        }
+    }
+}
