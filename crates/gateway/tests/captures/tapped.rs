@@ -39,10 +39,14 @@ pub(crate) fn is_wanted(push: &Push) -> bool {
 
 /// Compares what must be pushed with what was, by the gateway with this process id.
 pub(crate) fn compare(expected: &[Expected], seen: &[Seen], pid: u32) -> Result<(), String> {
-    let own = format!("opensrf:client:gateway:{DOMAIN}:");
-    let mut workers = HashMap::new();
-    let mut came = Vec::new();
-    let is_own = |address: &str| address.starts_with(&own) && address.contains(&format!(":{pid}:"));
+    // Of the form opensrf:client:USER:DOMAIN:HOST:PID:RANDOM.
+    let (own, pid) = (format!("opensrf:client:gateway:{DOMAIN}:"), pid.to_string());
+    let is_own = |address: &str| {
+        let parts: Option<Vec<&str>> = address.strip_prefix(&own).map(|it| it.split(':').collect());
+        matches!(parts.as_deref(), Some([host, process, random])
+            if !host.is_empty() && *process == pid && !random.is_empty())
+    };
+    let (mut workers, mut came) = (HashMap::new(), Vec::new());
     for seen in seen {
         if is_own(&seen.list) {
             workers.insert(&seen.envelope.thread, &seen.envelope.from);
