@@ -169,8 +169,8 @@ struct Host {
 impl Host {
     /// With these elements more in the gateway's section. `None`: this machine has no Redis.
     async fn start(more: &str) -> Option<Self> {
-        let mut site = Site::start(Bus::Redis, Services::default()).await.unwrap()?;
-        let port = site.server().port();
+        let site = Site::start(Bus::Redis, Services::default()).await.unwrap()?;
+        let port = site.server()?.port();
         let host = Self { site, directory: tempfile::tempdir().unwrap(), port };
         host.write(&host.text(more));
         Some(host)
