@@ -1,6 +1,8 @@
-//! What the kernel says of a process: its descriptors, its threads, its listening sockets.
+//! What the kernel says of a process: its descriptors, its threads, its listening sockets, its
+//! share of the processors.
 
 use std::io;
+use std::time::Duration;
 
 /// How many descriptors it has open.
 ///
@@ -39,6 +41,35 @@ pub fn listening(pid: u32) -> io::Result<usize> {
     Ok(count)
 }
 
+/// Processor time that it has taken, of user and kernel, to a hundredth of a second.
+///
+/// # Errors
+/// It is gone.
+pub fn cpu(pid: u32) -> io::Result<Duration> {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name of the program, in brackets, may hold anything. utime and stime are fields 14 and
+    // 15 (proc_pid_stat(5)); the first behind the name is 3.
+    let (_, fields) = line.rsplit_once(')').unwrap_or_default();
+    Ok(ticks(fields.split_ascii_whitespace().skip(11).take(2)))
+}
+
+/// Processor time that this machine has been busy for, all processors together.
+///
+/// # Errors
+/// `/proc` is not there.
+pub fn busy() -> io::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let all = stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1);
+    // Behind user, nice and system come idle and iowait; behind steal, what was counted before.
+    let busy = all.take(8).enumerate().filter(|(index, _)| ![3, 4].contains(index));
+    Ok(ticks(busy.map(|(_, value)| value)))
+}
+
+fn ticks<'a>(values: impl Iterator<Item = &'a str>) -> Duration {
+    let ticks: u64 = values.filter_map(|value| value.parse::<u64>().ok()).sum();
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 /// The inode of a socket that listens, from its line in `/proc/net/tcp`.
 fn listener(line: &str) -> Option<String> {
     const LISTEN: &str = "0A";
@@ -59,5 +90,16 @@ mod tests {
         drop(socket);
         assert_eq!(listening(pid).unwrap(), before);
         assert!(threads(pid).unwrap() >= 1 && descriptors(pid).unwrap() >= 3);
+    }
+
+    #[test]
+    fn work_takes_processor_time_of_the_process_and_of_the_machine() {
+        let read = || (cpu(std::process::id()).unwrap(), busy().unwrap());
+        let before = read();
+        let began = std::time::Instant::now();
+        while read().0 < before.0 + Duration::from_millis(50) {
+            assert!(began.elapsed() < Duration::from_secs(30), "it spins, and nobody counts it");
+        }
+        assert!(read().1 > before.1);
     }
 }

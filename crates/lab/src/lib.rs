@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod caller;
 pub mod chance;
+pub mod compare;
 pub mod crossing;
 pub mod echo;
 pub mod kernel;

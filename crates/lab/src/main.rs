@@ -1,6 +1,7 @@
 //! `lab`: the instruments, one subcommand each.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use slackwater::front::{Front, ListenAddress, Listener, listener::Refusal};
 use slackwater_bus::worker::SessionLimits;
 use slackwater_lab::bus::{Account, Running, router, worker};
+use slackwater_lab::compare::{self, instant, relay};
 use slackwater_lab::echo::{self, Echo};
 use slackwater_lab::measure::{Figure, Plan, measure};
 
@@ -39,6 +41,40 @@ enum Instrument {
         /// Sequential calls.
         #[arg(long, default_value_t = 20_000)]
         calls: usize,
+    },
+    /// Compare the gateway with a bare Redis client and with a minimal relay; prints tables.
+    Compare {
+        /// The gateway's binary, built with --release, as this one should be.
+        #[arg(long, default_value = "target/release/slackwater")]
+        program: PathBuf,
+        /// How often each subject has its turn; of the turns the middle one counts.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// How long a turn is.
+        #[arg(long, default_value_t = 0.6)]
+        seconds: f64,
+        /// Numbers of clients that call at once.
+        #[arg(long, value_delimiter = ',', default_value = "1,2,5,10,20,50,100,200")]
+        clients: Vec<u64>,
+        /// A directory for figures.json and the plots.
+        #[arg(long, value_name = "DIRECTORY")]
+        out: Option<PathBuf>,
+    },
+    /// A router and workers for `compare`, as fast as Redis allows.
+    Instant {
+        #[command(flatten)]
+        part: Part,
+        /// A service, and how many microseconds each request takes (repeatable).
+        #[arg(long = "service", value_name = "NAME[=MICROSECONDS]", required = true)]
+        services: Vec<compare::Service>,
+    },
+    /// The minimal relay for `compare`.
+    Relay {
+        #[command(flatten)]
+        part: Part,
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:9002")]
+        listen: SocketAddr,
     },
     /// An OpenSRF router, until interrupted.
     Router(Part),
@@ -81,6 +117,21 @@ async fn main() -> anyhow::Result<()> {
             let plan = Plan { clients, calls: calls.max(1), ebb_window: Duration::from_secs(5) };
             print(&measure(&program, plan).await?)
         }
+        Instrument::Compare { program, rounds, seconds, clients, out } => {
+            let turn = Duration::try_from_secs_f64(seconds).context("--seconds")?;
+            let plan = compare::Plan { rounds: rounds.max(1), turn, clients };
+            let lab = std::env::current_exe().context("this program")?;
+            let Some(report) = compare::compare(&lab, &program, plan).await? else { return Ok(()) };
+            line(&report)?;
+            out.map_or(Ok(()), |directory| report.write_to(&directory)).context("--out")
+        }
+        Instrument::Instant { part: Part { bus, router }, services } => {
+            let serve = move || instant::serve(&bus, &router, &services, || line(&"ready"));
+            Ok(tokio::task::spawn_blocking(serve).await??)
+        }
+        Instrument::Relay { part: Part { bus, router }, listen } => {
+            Ok(relay::serve(bus, &router, listen, |address| line(&address)).await?)
+        }
         Instrument::Router(Part { bus, router: name }) => {
             until_interrupted(router::start(bus, &name).0).await
         }
@@ -112,6 +163,13 @@ async fn echo(listen: ListenAddress) -> anyhow::Result<()> {
     tokio::signal::ctrl_c().await.context("no signals")?;
     front.close().await;
     Ok(())
+}
+
+/// What other programs read: to stdout, at once.
+fn line(text: &dyn std::fmt::Display) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
 }
 
 fn print(figures: &[Figure]) -> anyhow::Result<()> {

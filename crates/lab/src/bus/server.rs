@@ -81,6 +81,12 @@ impl Server {
         self.port
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its unix socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
