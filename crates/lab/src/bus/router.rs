@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
+use slackwater_bus::redis::envelope::{self, Envelope};
 use slackwater_bus::worker::text::{Head, body};
 use tokio::sync::watch;
 
@@ -41,24 +42,21 @@ struct Router {
 impl Router {
     async fn run(mut self, list: String, stop: Arc<AtomicBool>) {
         while let Some(text) = self.wire.next(&list, &stop).await {
-            let Ok(envelope) = serde_json::from_str::<Value>(&text) else {
+            let Some(envelope) = envelope::read(text.as_bytes()) else {
                 tracing::debug!(text, "not an envelope");
                 continue;
             };
-            if let Some(command) = envelope["router_command"].as_str().filter(|c| !c.is_empty()) {
-                self.obey(command, &envelope);
-            } else {
+            if envelope.router_command.is_empty() {
                 self.pass_on(&envelope, &text).await;
+            } else {
+                self.obey(&envelope);
             }
         }
     }
 
-    fn obey(&mut self, command: &str, envelope: &Value) {
-        let (Some(service), Some(listener)) =
-            (envelope["router_class"].as_str(), envelope["from"].as_str())
-        else {
-            return;
-        };
+    fn obey(&mut self, envelope: &Envelope<'_>) {
+        let (command, service, listener) =
+            (&*envelope.router_command, &*envelope.router_class, &*envelope.from);
         let listeners = self.listeners.entry(service.to_owned()).or_default();
         listeners.retain(|known| known != listener);
         if command == "register" {
@@ -71,9 +69,8 @@ impl Router {
         tracing::info!(command, service, listener, "listener");
     }
 
-    async fn pass_on(&mut self, envelope: &Value, text: &str) {
-        let to = envelope["to"].as_str().unwrap_or_default();
-        let service = to.strip_prefix("opensrf:service:_:_:").unwrap_or_default();
+    async fn pass_on(&mut self, envelope: &Envelope<'_>, text: &str) {
+        let service = envelope.to.strip_prefix("opensrf:service:_:_:").unwrap_or_default();
         let service = service.split(':').next().unwrap_or_default();
         if service.is_empty() {
             return;
@@ -94,8 +91,9 @@ impl Router {
     }
 
     /// Answers what is asked of the router itself; each message is an envelope of its own.
-    async fn answer(&mut self, envelope: &Value) {
-        for message in envelope["body"].as_array().map(Vec::as_slice).unwrap_or_default() {
+    async fn answer(&mut self, envelope: &Envelope<'_>) {
+        let messages: Vec<Value> = serde_json::from_str(envelope.body).unwrap_or_default();
+        for message in messages {
             let message = &message["__p"];
             if message["type"] != "REQUEST" {
                 continue;
@@ -112,15 +110,10 @@ impl Router {
         }
     }
 
-    async fn reply(&mut self, envelope: &Value, message: &str) {
-        let to = envelope["from"].as_str().unwrap_or_default();
+    async fn reply(&mut self, envelope: &Envelope<'_>, message: &str) {
+        let (to, thread) = (&*envelope.from, &*envelope.thread);
         let Ok((_, domain)) = user_and_domain(to) else { return };
-        let (to_text, from) = (Value::from(to), Value::from(self.address.as_str()));
-        let (thread, body) = (&envelope["thread"], body(message));
-        let text = format!(
-            r#"{{"to":{to_text},"from":{from},"thread":{thread},"osrf_xid":null,"body":{body}}}"#
-        );
-        let (domain, to) = (domain.to_owned(), to.to_owned());
-        self.wire.push(&domain, &to, &text).await;
+        let head = envelope::Head { to, from: &self.address, thread, xid: None };
+        self.wire.push(domain, to, &envelope::write(head, &body(message))).await;
     }
 }

@@ -2,13 +2,13 @@
 //! registers with a router, and a worker for each envelope that comes. The workers of a process
 //! share one address; conversations are told apart by who asks and in which thread.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use slackwater_bus::redis::envelope::{self, Envelope};
 use slackwater_bus::redis::{Endpoint, Error};
 use slackwater_bus::services::{self, Service};
 use slackwater_bus::worker::{self, Asker, Delivery, Gone, Port, SessionLimits};
@@ -146,19 +146,10 @@ impl Listener {
 }
 
 fn read(text: &str) -> Option<Delivery> {
-    #[derive(Deserialize)]
-    struct Envelope<'a> {
-        from: String,
-        #[serde(default)]
-        thread: String,
-        #[serde(default)]
-        osrf_xid: Option<String>,
-        #[serde(borrow)]
-        body: &'a RawValue,
-    }
-    let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
-    let Envelope { from: address, thread, osrf_xid: xid, body } = envelope;
-    Some(Delivery { asker: Asker { address, thread, xid }, body: body.get().to_owned() })
+    let Envelope { from, thread, xid, body, .. } = envelope::read(text.as_bytes())?;
+    let (address, thread) = (from.into_owned(), thread.into_owned());
+    let asker = Asker { address, thread, xid: xid.map(Cow::into_owned) };
+    Some(Delivery { asker, body: body.to_owned() })
 }
 
 /// The mailboxes of all workers that are in a session, by who asks and in which thread.
