@@ -19,6 +19,8 @@ pub(crate) struct Expected {
     pub(crate) frame: usize,
     /// The number of the client's connection.
     pub(crate) connection: usize,
+    /// The client's conversation.
+    pub(crate) thread: Option<String>,
     /// The number of the conversation on the bus: a session, or a message that stands alone.
     pub(crate) conversation: usize,
     /// A log trace id that the client gave and that may pass.
@@ -137,7 +139,7 @@ impl Writer {
     fn write(&mut self, frame: usize, sent: &Sent<'_>, content: Content) {
         let connection = sent.connection;
         let (thread, xid) = head(&sent.text);
-        let key = (connection, thread);
+        let key = (connection, thread.clone());
         let conversation = match content.list {
             List::Worker => *self.sessions.get(&key).expect("an open session"),
             List::Router => {
@@ -152,6 +154,6 @@ impl Writer {
             self.sessions.remove(&key);
         }
         let xid = xid.filter(|xid| is_plain_id(xid));
-        self.expected.push(Expected { frame, connection, conversation, xid, content });
+        self.expected.push(Expected { frame, connection, thread, conversation, xid, content });
     }
 }

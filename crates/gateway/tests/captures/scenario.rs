@@ -65,7 +65,7 @@ pub(crate) enum Event {
 }
 
 /// Where an envelope is pushed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum List {
     /// The list of the gateway's router.
     Router,

@@ -84,11 +84,21 @@ pub(crate) fn compare(expected: &[Expected], seen: &[Seen], pid: u32) -> Result<
     }
 }
 
+/// A client's connection, its thread, and where to.
+type Way = (usize, Option<String>, List);
+
+fn way(expected: &Expected) -> Way {
+    (expected.connection, expected.thread.clone(), expected.content.list)
+}
+
 /// What is what on the bus, as far as it has shown.
 #[derive(Default)]
 struct Bound {
     /// The thread of each conversation, and where its last envelope was in the order of all.
     threads: HashMap<usize, (String, usize)>,
+    /// The same of all that a client sent in one conversation of its own, by one way: the ways to
+    /// the router and to workers are two connections to Redis.
+    ways: HashMap<Way, usize>,
     /// The name of each connection.
     clients: HashMap<usize, ClientId>,
 }
@@ -140,6 +150,8 @@ impl Bound {
                 must(is_new, format!("thread {thread} of another conversation"))?;
             }
         }
+        let last = self.ways.get(&way(expected));
+        must(last.is_none_or(|last| *last < index), "before what was sent first".to_owned())?;
         match &expected.xid {
             Some(given) => must(xid == Some(given), format!("osrf_xid {xid:?}, not {given}")),
             None => must(xid.is_some_and(is_plain_id), format!("osrf_xid {xid:?}")),
@@ -147,6 +159,7 @@ impl Bound {
     }
 
     fn bind(&mut self, expected: &Expected, index: usize, envelope: &Envelope) {
+        self.ways.insert(way(expected), index);
         self.threads.insert(expected.conversation, (envelope.thread.clone(), index));
         if let Some((client, _)) = ClientId::parse_thread(&envelope.thread) {
             self.clients.insert(expected.connection, client);
