@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use slackwater_lab::caller::executed_by_bus;
 use slackwater_lab::chance::seed;
+use slackwater_lab::crowd::LABEL;
 use slackwater_lab::on_each_bus;
 use slackwater_lab::proof::{length, report};
 use slackwater_lab::site::Site;
-use slackwater_lab::tide::{self, LABEL, Plan};
+use slackwater_lab::tide::{self, Plan};
 
 on_each_bus!(drain_and_undrain_at_random_moments_change_nothing_for_clients);
 

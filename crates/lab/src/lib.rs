@@ -5,6 +5,7 @@ pub mod caller;
 pub mod chance;
 pub mod compare;
 pub mod crossing;
+pub mod crowd;
 pub mod echo;
 pub mod kernel;
 pub mod ledger;

@@ -81,6 +81,13 @@ pub async fn on(bus: Bus, services: Services, test: impl AsyncFnOnce(&Site)) {
     site.stop().await.expect("an end in order");
 }
 
+/// The options with which a gateway joins a Redis at this port, with this state directory.
+#[must_use]
+pub fn joined(port: u16, state: &Path) -> Vec<String> {
+    let bus = format!("redis://gateway:gatewaypw@{DOMAIN}:{port}");
+    ["--bus", &bus, "--state-dir", &state.display().to_string()].map(str::to_owned).to_vec()
+}
+
 /// A bus with its services.
 #[derive(Debug)]
 pub struct Site {
@@ -181,9 +188,7 @@ impl Site {
             );
             return ["--bus", &bus].map(str::to_owned).to_vec();
         };
-        let bus = format!("redis://gateway:gatewaypw@{DOMAIN}:{}", redis.server.port());
-        let state = redis.state.path().display().to_string();
-        ["--bus", &bus, "--state-dir", &state].map(str::to_owned).to_vec()
+        joined(redis.server.port(), redis.state.path())
     }
 
     /// A gateway on this bus, with more options.

@@ -1,29 +1,19 @@
 //! Drain and undrain at random moments, under load, with everything watched that must not change
 //! (DRAIN.md, invariants 1 to 7).
 
-mod client;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::AddAssign;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch::channel;
-use tokio::task::JoinSet;
-
-use self::client::Client;
 use self::watch::{Resources, watch};
 use crate::caller::{Caller, DEMO};
 use crate::chance::Chance;
+use crate::crowd::{Crowd, Seen};
 use crate::kernel;
-use crate::ledger::Totals;
 use crate::opensrf;
 use crate::process::Gateway;
-
-/// The label under which the bus counts these requests.
-pub const LABEL: &str = "tide";
 
 /// How a run is made.
 #[derive(Debug, Clone, Copy)]
@@ -34,31 +24,6 @@ pub struct Plan {
     pub clients: u64,
     /// Of the run.
     pub seed: u64,
-}
-
-/// What clients have seen.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Seen {
-    /// Requests, over all connections.
-    pub totals: Totals,
-    /// Errands begun.
-    pub errands: u64,
-    /// Errands begun again on another connection.
-    pub again: u64,
-    /// What was wanted and came, exactly once.
-    pub done: u64,
-    /// What was wanted and given up after a 504.
-    pub given_up: u64,
-    /// Connections that ended with 1012 `drained`.
-    pub drained: u64,
-    /// Connections that ended with 1012 `deadline`.
-    pub deadline: u64,
-    /// Connects that the kernel refused.
-    pub refused: u64,
-    /// Connects that were answered with a 503.
-    pub unavailable: u64,
-    /// Connects that were reset: they came between the last look at the queue and its end.
-    pub reset: u64,
 }
 
 /// What came of a run.
@@ -78,14 +43,6 @@ pub struct Figures {
     pub probes: u64,
 }
 
-/// What the clients are to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Running,
-    /// Finish what was begun, and wait for the Close.
-    Ending,
-}
-
 const LONGEST_SERVING: Duration = Duration::from_millis(50);
 const LONGEST_DRAIN: Duration = Duration::from_millis(60);
 
@@ -102,37 +59,20 @@ pub async fn run(gateway: &mut Gateway, plan: Plan) -> io::Result<Figures> {
     let mut chance = Chance::new(plan.seed);
     warm_up(gateway).await?;
     let before = Resources::settled(gateway).await?;
-    let (stage, running) = channel(Stage::Running);
-    let busy = Arc::new(());
-    let mut clients = JoinSet::new();
-    for number in 0..plan.clients {
-        let client = Client::new(gateway.address(), number, chance.fork(), running.clone());
-        clients.spawn(client.live(Arc::clone(&busy)));
-    }
+    let crowd = Crowd::enter(gateway.address(), plan.clients, &mut chance);
+    let whistle = crowd.whistle();
     let mut figures = Figures::default();
     let mut samples = 0;
     let driving = async {
         for _ in 0..plan.rounds {
             round(gateway, &mut chance, &mut figures).await?;
         }
-        stage.send_replace(Stage::Ending);
-        while Arc::strong_count(&busy) > 1 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        whistle.blow().await;
         drain_to_its_end(gateway, DEADLINE, &mut figures).await?;
         gateway.control("POST", "/undrain", "").await.map(drop)
     };
-    let gathering = async {
-        let mut seen = Seen::default();
-        while let Some(client) = clients.join_next().await {
-            seen += client.map_err(io::Error::other)??;
-        }
-        Ok::<_, io::Error>(seen)
-    };
-    // A client that fails ends the run at once.
-    let working = async { tokio::try_join!(driving, gathering) };
     let ((), seen) = tokio::select! {
-        done = working => done?,
+        done = crowd.during(driving) => done?,
         error = watch(gateway, plan.clients, before.threads, &mut samples) => return Err(error),
     };
     before.still(gateway).await?;
@@ -222,19 +162,4 @@ async fn probe(gateway: &Gateway) -> io::Result<()> {
     let mut probe = gateway.connect().await?;
     probe.close(1000).await?;
     probe.end().await.map(drop)
-}
-
-impl AddAssign for Seen {
-    fn add_assign(&mut self, other: Self) {
-        self.totals += other.totals;
-        self.errands += other.errands;
-        self.again += other.again;
-        self.done += other.done;
-        self.given_up += other.given_up;
-        self.drained += other.drained;
-        self.deadline += other.deadline;
-        self.refused += other.refused;
-        self.unavailable += other.unavailable;
-        self.reset += other.reset;
-    }
 }

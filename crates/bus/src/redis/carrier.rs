@@ -151,6 +151,7 @@ impl Carrier {
     /// Carries until nobody can send any more, or nobody takes events.
     pub(super) async fn run(mut self) {
         while let Pause::Lost(reason) = self.carry().await {
+            self.lanes.doubt();
             // Those that wait at this moment: others may come for as long as we go on.
             for _ in 0..self.queue.len() {
                 if let Some(queued) = self.queue.waiting() {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -25,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(500);
 /// An idle connection is looked after so often.
 const IDLE: Duration = Duration::from_secs(10);
+/// One that was idle for so long is looked at before it is trusted with an envelope.
+const DOUBT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Lanes {
@@ -32,11 +35,13 @@ pub(super) struct Lanes {
     events: mpsc::Sender<Event>,
     by_domain: HashMap<String, mpsc::Sender<Queued>>,
     tasks: JoinSet<()>,
+    doubts: Arc<AtomicU64>,
 }
 
 impl Lanes {
     pub(super) fn new(site: Arc<Site>, events: mpsc::Sender<Event>) -> Self {
-        Self { site, events, by_domain: HashMap::new(), tasks: JoinSet::new() }
+        let (by_domain, tasks) = (HashMap::new(), JoinSet::new());
+        Self { site, events, by_domain, tasks, doubts: Arc::default() }
     }
 
     /// Hands an envelope to the lane of its domain; gives it back with the reason if it cannot.
@@ -47,13 +52,27 @@ impl Lanes {
             }
             let (sender, waiting) = mpsc::channel(WAITING);
             let (site, events) = (Arc::clone(&self.site), self.events.clone());
-            let lane =
-                Lane { domain: domain.to_owned(), site, events, link: None, closed_until: None };
+            let lane = Lane {
+                domain: domain.to_owned(),
+                site,
+                events,
+                link: None,
+                used: Instant::now(),
+                doubts: Arc::clone(&self.doubts),
+                doubts_seen: 0,
+                closed_until: None,
+            };
             self.tasks.spawn(lane.run(waiting));
             self.by_domain.insert(domain.to_owned(), sender);
         }
         let error = self.by_domain.get(domain)?.try_send(queued).err()?;
         Some((error.into_inner(), format!("too many envelopes wait for domain {domain}")))
+    }
+
+    /// Has each connection looked at before it is trusted again: our own domain is lost, and often
+    /// all domains are one server.
+    pub(super) fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Sends what waits, and ends.
@@ -71,6 +90,10 @@ struct Lane {
     site: Arc<Site>,
     events: mpsc::Sender<Event>,
     link: Option<Link>,
+    /// When something last passed the connection.
+    used: Instant,
+    doubts: Arc<AtomicU64>,
+    doubts_seen: u64,
     /// The domain cannot be reached; until when that is taken to be so, and why.
     closed_until: Option<(Instant, String)>,
 }
@@ -99,6 +122,11 @@ impl Lane {
     /// Pushes a batch, or gives it back; of what was under way to a connection that was lost, says
     /// so.
     async fn push(&mut self, batch: &[Queued]) {
+        let doubts = self.doubts.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.doubts_seen, doubts) != doubts || self.used.elapsed() > DOUBT
+        {
+            self.look_after().await;
+        }
         if let Err(reason) = self.open().await {
             for queued in batch {
                 post::refuse(&self.events, &queued.envelope, &reason).await;
@@ -106,6 +134,7 @@ impl Lane {
             return;
         }
         let Some(link) = &mut self.link else { return };
+        self.used = Instant::now();
         if let Err(Unsure { broken, sent }) =
             post::push(link, &self.site, batch, &self.events).await
         {
@@ -146,6 +175,7 @@ impl Lane {
     /// costs nothing.
     async fn look_after(&mut self) {
         let Some(link) = &mut self.link else { return };
+        self.used = Instant::now();
         if let Err(broken) = link.delete(&[&self.site.nothing]).await {
             tracing::info!(domain = self.domain, %broken, "an idle connection was lost");
             self.link = None;

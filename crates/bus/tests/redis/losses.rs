@@ -220,3 +220,25 @@ async fn an_idle_connection_to_another_domain_may_be_lost_and_the_bus_is_not() {
     works(&mut client, &mut others, "after").await;
     client.close().await;
 }
+
+#[tokio::test]
+async fn a_connection_to_another_domain_is_not_trusted_when_it_was_idle_or_our_own_was_lost() {
+    let Some(server) = Server::start().await.expect("a server") else { return };
+    let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
+    let far = format!("opensrf:client:opensrf:{OTHER_DOMAIN}:h:1:3");
+    client.send(Recipient::Worker(far.clone()), "first");
+    assert_eq!(others.next_of(&far).await["thread"], "first");
+    let local = format!("{OTHER_DOMAIN}:{}", server.port());
+    let killed: u64 = server.ask(&format!("CLIENT KILL LADDR {local}")).await.expect("killed");
+    assert_eq!(killed, 1);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    client.send(Recipient::Worker(far.clone()), "second");
+    assert_eq!(others.next_of(&far).await["thread"], "second");
+    let killed: u64 = server.ask("CLIENT KILL USER gateway").await.expect("killed");
+    assert_eq!(killed, 3);
+    assert_eq!(until_restored(&mut client).await, Vec::<String>::new());
+    client.send(Recipient::Worker(far.clone()), "third");
+    assert_eq!(others.next_of(&far).await["thread"], "third");
+    works(&mut client, &mut others, "and nothing was said of any").await;
+    client.close().await;
+}

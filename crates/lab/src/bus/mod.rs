@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinHandle;
 
+pub mod cutter;
 pub mod router;
 pub mod server;
 pub mod tap;

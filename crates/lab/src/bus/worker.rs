@@ -22,6 +22,8 @@ use super::wire::{Account, Wire};
 
 /// Envelopes that may wait for a worker in a session.
 const WAITING: usize = 1_024;
+/// How long an answer waits that the bus did not take.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long a full bus is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -78,9 +80,19 @@ pub async fn start(account: Account, options: Options) -> Result<Running, Error>
         listeners.spawn(listener.run(Arc::clone(&stop)));
     }
     let (sender, mut events) = (bus.sender, bus.events);
+    let again = sender.clone();
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
-            sessions.hear(event);
+            if let Some(answer) = sessions.hear(event) {
+                // It has certainly not gone, and somebody waits for it.
+                let again = again.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(PAUSE).await;
+                    if again.send(answer).is_err() {
+                        tracing::warn!("an answer was given up");
+                    }
+                });
+            }
         }
     });
     let task = tokio::spawn(async move {
@@ -157,7 +169,8 @@ fn read(text: &str) -> Option<Delivery> {
 struct Sessions(Mutex<HashMap<(String, String), mpsc::Sender<Delivery>>>);
 
 impl Sessions {
-    fn hear(&self, event: Event) {
+    /// Gives an answer back that the bus did not take.
+    fn hear(&self, event: Event) -> Option<Outgoing> {
         match event {
             Event::Received(envelopes) => {
                 for envelope in envelopes {
@@ -171,11 +184,15 @@ impl Sessions {
                     }
                 }
             }
-            Event::Refused { reason, .. } => tracing::warn!(reason, "an answer was refused"),
+            Event::Refused { envelope, reason } => {
+                tracing::debug!(reason, "an answer has to wait");
+                return Some(envelope);
+            }
             Event::Uncertain { reason, .. } => tracing::warn!(reason, "an answer may be lost"),
             Event::Lost { reason } => tracing::warn!(reason, "bus lost"),
             Event::Restored => tracing::info!("bus restored"),
         }
+        None
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), mpsc::Sender<Delivery>>> {

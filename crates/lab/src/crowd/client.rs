@@ -60,6 +60,7 @@ const SESSION: &str = "session";
 
 const LONGEST_THOUGHT: Duration = Duration::from_millis(40);
 const RETRY: Duration = Duration::from_millis(3);
+const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_STREAM: u64 = 8;
 
 /// One client, for its life.
@@ -145,6 +146,12 @@ impl Client {
             };
             while !current.wanted.is_empty() {
                 if let Some(closed) = visit.run(current, &mut self.seen).await? {
+                    return Ok(closed);
+                }
+                // What was refused would be refused again at once.
+                if !current.wanted.is_empty()
+                    && let Some(closed) = visit.think(Some(PAUSE)).await?
+                {
                     return Ok(closed);
                 }
             }
