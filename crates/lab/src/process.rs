@@ -123,11 +123,24 @@ impl Gateway {
     pub async fn until(
         &mut self,
         what: &str,
+        wanted: impl FnMut(&Value) -> bool,
+    ) -> io::Result<Value> {
+        self.until_within(PATIENCE, what, wanted).await
+    }
+
+    /// The same for what takes long.
+    ///
+    /// # Errors
+    /// See [`Gateway::until`].
+    pub async fn until_within(
+        &mut self,
+        patience: Duration,
+        what: &str,
         mut wanted: impl FnMut(&Value) -> bool,
     ) -> io::Result<Value> {
         let began = Instant::now();
         let mut last = Value::Null;
-        while began.elapsed() < PATIENCE {
+        while began.elapsed() < patience {
             if let Some(status) = self.child.try_wait()? {
                 self.whole_log().await;
                 let text = format!("waiting until {what}, it ended: {status}\n{}", self.log());

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod faults;
+mod load;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
