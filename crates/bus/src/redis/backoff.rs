@@ -1,10 +1,10 @@
 //! The pauses between attempts to get back a bus: the first is short, later ones are longer, none
-//! is longer than half a second, so that the bus is in service soon after its return.
+//! is longer than a quarter of a second, so that the bus is in service soon after its return.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(20);
-const LONGEST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_millis(250);
 
 /// A row of pauses.
 #[derive(Debug)]
@@ -31,13 +31,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_half_a_second_and_differ_by_chance() {
+    fn pauses_double_up_to_a_quarter_of_a_second_and_differ_by_chance() {
         let pauses = |chance| {
             let mut backoff = Backoff::new();
             let row = std::iter::repeat_with(move || backoff.pause(chance).as_millis());
             row.take(7).collect::<Vec<_>>()
         };
-        assert_eq!(pauses(u32::MAX), [20, 40, 80, 160, 320, 500, 500]);
-        assert_eq!(pauses(0), [10, 20, 40, 80, 160, 250, 250]);
+        assert_eq!(pauses(u32::MAX), [20, 40, 80, 160, 250, 250, 250]);
+        assert_eq!(pauses(0), [10, 20, 40, 80, 125, 125, 125]);
     }
 }

@@ -73,11 +73,12 @@ async fn the_way_to_redis_is_cut_by_resets_under_load() {
     let Some(mut storm) = Storm::start().await else { return };
     storm
         .rides_out("resets", async |storm: &mut Storm| {
-            for _ in 0..10 {
-                let restored = storm.restored();
+            for _ in 0..9 {
+                storm.losses_before = storm.losses();
                 storm.cutter.cut();
-                storm.until(|storm| storm.restored() > restored).await?;
+                storm.until(Storm::has_come_back).await?;
             }
+            storm.losses_before = storm.losses();
             storm.cutter.cut();
             Ok(Instant::now())
         })
@@ -90,6 +91,7 @@ struct Storm {
     gateway: Gateway,
     cutter: Cutter,
     admin: std::net::SocketAddr,
+    losses_before: (usize, usize),
     _state: tempfile::TempDir,
 }
 
@@ -105,7 +107,7 @@ impl Storm {
         options.extend(["--ebb-window", "0s", "--quiet-window", "1ms"].map(str::to_owned));
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let gateway = Gateway::start(PROGRAM, &options).await.unwrap();
-        Some(Self { site, gateway, cutter, admin, _state: state })
+        Some(Self { site, gateway, cutter, admin, losses_before: (0, 0), _state: state })
     }
 
     /// Asserts all that is promised. `fault` does its worst, and gives the instant at which the
@@ -120,10 +122,9 @@ impl Storm {
         let whistle = crowd.whistle();
         let driving = async {
             self.answers(10 * CLIENTS).await?;
-            let restored = self.restored();
+            self.losses_before = self.losses();
             let back = fault(self).await?;
-            self.until(|storm| storm.restored() > restored && storm.is_last_word_restored())
-                .await?;
+            self.until(Self::has_come_back).await?;
             let took = back.elapsed();
             self.answers(10 * CLIENTS).await?;
             whistle.blow().await;
@@ -182,14 +183,16 @@ impl Storm {
         Ok(())
     }
 
-    /// How often the bus has come back.
-    fn restored(&self) -> usize {
-        self.gateway.log().matches("bus restored").count()
+    /// How often the bus was lost, and how often it has come back.
+    fn losses(&self) -> (usize, usize) {
+        let log = self.gateway.log();
+        (log.matches("bus lost").count(), log.matches("bus restored").count())
     }
 
-    fn is_last_word_restored(&self) -> bool {
-        let log = self.gateway.log();
-        log.rfind("bus restored") > log.rfind("bus lost")
+    /// Whether it was lost once more, and is there.
+    fn has_come_back(&self) -> bool {
+        let (lost, restored) = self.losses();
+        lost > self.losses_before.0 && restored == lost
     }
 }
 
