@@ -156,13 +156,19 @@ impl Link {
         Ok(answers.into_iter().map(|answer| accepted(&answer)).collect())
     }
 
-    /// Waits a second for a message in `list`.
-    pub(super) async fn wait(&mut self, list: &str) -> Result<Option<Vec<u8>>, Broken> {
-        let mut command = redis::cmd("BLPOP");
-        command.arg(list).arg(BLOCKING_SECONDS);
-        let answer = in_time(PATIENCE, self.connection.send_packed_command(&command)).await?;
-        // The name of the list comes first.
-        Ok(texts(answer)?.into_iter().nth(1))
+    /// Waits a second for a message in `list`, and takes up to `count` more that are there by then.
+    /// Both are asked at once: Redis answers the second when it can answer the first.
+    pub(super) async fn wait(&mut self, list: &str, count: usize) -> Result<Vec<Vec<u8>>, Broken> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("BLPOP").arg(list).arg(BLOCKING_SECONDS).cmd("LPOP").arg(list).arg(count);
+        let answers = self.connection.send_packed_commands(&pipeline, 0, 2);
+        let mut messages = Vec::new();
+        for (index, answer) in in_time(PATIENCE, answers).await?.into_iter().enumerate() {
+            // BLPOP's answer begins with the name of the list.
+            let name = if index == 0 { 1 } else { 0 };
+            messages.extend(texts(answer)?.into_iter().skip(name));
+        }
+        Ok(messages)
     }
 
     /// Takes up to `count` messages out of `list`.

@@ -83,23 +83,21 @@ async fn read(
 ) -> Stopped {
     let mut count = MOST_AT_ONCE;
     loop {
-        let mut messages = match link.wait(&site.address).await {
-            Ok(message) => Vec::from_iter(message),
+        let last = *show.borrow() == LAST;
+        let taken = if last {
+            link.take(&site.address, count).await
+        } else {
+            link.wait(&site.address, count).await
+        };
+        let messages = match taken {
+            Ok(messages) if messages.is_empty() && last => return Stopped::Dry,
+            Ok(messages) => messages,
             Err(broken) => return Stopped::Broken(broken),
         };
-        while !messages.is_empty() {
-            count = next_count(&messages).unwrap_or(count);
-            let envelopes = sort(&messages, &site.mark, &show);
-            if !envelopes.is_empty() && events.send(Event::Received(envelopes)).await.is_err() {
-                return Stopped::Unheard;
-            }
-            messages = match link.take(&site.address, count).await {
-                Ok(messages) => messages,
-                Err(broken) => return Stopped::Broken(broken),
-            };
-        }
-        if *show.borrow() == LAST {
-            return Stopped::Dry;
+        count = next_count(&messages).unwrap_or(count);
+        let envelopes = sort(&messages, &site.mark, &show);
+        if !envelopes.is_empty() && events.send(Event::Received(envelopes)).await.is_err() {
+            return Stopped::Unheard;
         }
     }
 }
