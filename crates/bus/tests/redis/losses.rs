@@ -199,16 +199,22 @@ async fn a_server_that_hangs_is_lost_and_nothing_is_sent_twice() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn an_idle_connection_to_another_domain_may_be_lost_and_the_bus_is_not() {
-    let Some(server) = Server::start().await.expect("a server") else { return };
-    let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
+/// The address of a worker in another domain. The connection to it, which has been used, is dead.
+async fn lost_on_the_way(server: &Server, client: &Client, others: &mut Others) -> String {
     let far = format!("opensrf:client:opensrf:{OTHER_DOMAIN}:h:1:3");
     client.send(Recipient::Worker(far.clone()), "first");
     assert_eq!(others.next_of(&far).await["thread"], "first");
     let local = format!("{OTHER_DOMAIN}:{}", server.port());
     let killed: u64 = server.ask(&format!("CLIENT KILL LADDR {local}")).await.expect("killed");
     assert_eq!(killed, 1);
+    far
+}
+
+#[tokio::test]
+async fn an_idle_connection_to_another_domain_may_be_lost_and_the_bus_is_not() {
+    let Some(server) = Server::start().await.expect("a server") else { return };
+    let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
+    let far = lost_on_the_way(&server, &client, &mut others).await;
     // Whether it arrives nobody can say: the connection is dead, and we find out by using it.
     client.send(Recipient::Worker(far.clone()), "second");
     let event = client.event().await;
@@ -225,12 +231,7 @@ async fn an_idle_connection_to_another_domain_may_be_lost_and_the_bus_is_not() {
 async fn a_connection_to_another_domain_is_not_trusted_when_it_was_idle_or_our_own_was_lost() {
     let Some(server) = Server::start().await.expect("a server") else { return };
     let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
-    let far = format!("opensrf:client:opensrf:{OTHER_DOMAIN}:h:1:3");
-    client.send(Recipient::Worker(far.clone()), "first");
-    assert_eq!(others.next_of(&far).await["thread"], "first");
-    let local = format!("{OTHER_DOMAIN}:{}", server.port());
-    let killed: u64 = server.ask(&format!("CLIENT KILL LADDR {local}")).await.expect("killed");
-    assert_eq!(killed, 1);
+    let far = lost_on_the_way(&server, &client, &mut others).await;
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     client.send(Recipient::Worker(far.clone()), "second");
     assert_eq!(others.next_of(&far).await["thread"], "second");
