@@ -85,6 +85,42 @@ fn the_sample_file_names_every_setting_with_its_default() {
     assert_eq!(keys, every);
 }
 
+/// The page of all settings is made from their definitions. `UPDATE_DOCS=1` writes it.
+#[test]
+fn the_page_of_all_settings_says_what_the_help_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let mut page = String::from(
+        "# Every setting\n\n\
+         A key of the file that `--config` names; with `-` for `_` and `--` before it a flag; in capitals behind\n\
+         `SLACKWATER_` an environment variable. A flag wins over a variable, that over the file, that\n\
+         over `opensrf_core.xml`. TIME: `200ms`, `2m`, `1h30m`; a bare number is seconds. SIZE:\n\
+         `16KiB`, `10MiB`; a bare number is bytes. A sample: [slackwater.toml](slackwater.toml). This\n\
+         page is made from the program's own definitions.\n",
+    );
+    let mut heading = None;
+    for argument in serve_definition().get_arguments() {
+        let key = argument.get_id().as_str();
+        if ["config", "help"].contains(&key) {
+            continue;
+        }
+        let of_this = argument.get_help_heading().unwrap_or("General");
+        if heading.as_deref() != Some(of_this) {
+            page += &format!("\n## {of_this}\n\n| key | value | default | |\n|---|---|---|---|\n");
+            heading = Some(of_this.to_owned());
+        }
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let (words, default) = help.split_once(" [default: ").unwrap_or((&help, ""));
+        let value = argument.get_value_names().map(|names| names.join(" ")).unwrap_or_default();
+        let (default, value) = (default.trim_end_matches(']'), value.replace('|', " or "));
+        page += &format!("| `{key}` | {value} | {default} | {words} |\n");
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == page, "UPDATE_DOCS=1 cargo test -p slackwater --test config");
+}
+
 #[test]
 fn the_defaults_that_are_said_in_words_are_so() {
     let settings = settings(&[]);
