@@ -1,23 +1,21 @@
-//! One connection to a Redis server: the only file that names the crate. Nothing is ever sent but
-//! AUTH, RPUSH, BLPOP, LPOP and DEL, since the accounts that OpenSRF ships may do nothing else.
+//! One connection to a Redis server. Nothing is ever sent but AUTH, RPUSH, BLPOP, LPOP and DEL,
+//! since the accounts that OpenSRF ships may do nothing else.
 //!
 //! Law: a BLPOP is never given up by us while its connection lives. The message that it would
-//! have brought would be lost.
+//! have brought would be lost. And whoever asks does all the work of its question itself: a
+//! message passes no further task, whose waking would cost more than all that is done here.
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, Pipeline,
-    RedisConnectionInfo, RedisError, ServerError, TlsCertificates, Value,
-};
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::Error;
+use super::resp::{self, Not, Reply};
+use super::socket::{self, Duplex, Endpoint};
 
 /// How long Redis waits for a message before it says that there is none, seconds.
 const BLOCKING_SECONDS: u32 = 1;
@@ -25,63 +23,8 @@ const BLOCKING_SECONDS: u32 = 1;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// What a server is trusted to take in a second, on top of [`PATIENCE`].
 const BYTES_A_SECOND: usize = 4 << 20;
-
-/// Where a Redis server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// By TCP.
-    Tcp {
-        /// Host name or IP address.
-        host: String,
-        /// Port; that of the other domains too.
-        port: u16,
-    },
-    /// By TCP and TLS, with the host's name in its certificate.
-    Tls {
-        /// Host name or IP address.
-        host: String,
-        /// Port; that of the other domains too.
-        port: u16,
-        /// A PEM file of the certificates to trust; without it, those that the system trusts.
-        authorities: Option<PathBuf>,
-    },
-    /// By a unix socket. All domains are taken to be served there.
-    Unix {
-        /// The socket.
-        path: PathBuf,
-    },
-}
-
-impl Endpoint {
-    /// The same for another domain, whose name is that of its host.
-    pub(super) fn of_domain(&self, domain: &str) -> Self {
-        let host = domain.to_owned();
-        match self {
-            Self::Tcp { port, .. } => Self::Tcp { host, port: *port },
-            Self::Tls { port, authorities, .. } => {
-                Self::Tls { host, port: *port, authorities: authorities.clone() }
-            }
-            Self::Unix { .. } => self.clone(),
-        }
-    }
-
-    fn host(&self) -> Option<(&str, u16)> {
-        match self {
-            Self::Tcp { host, port } | Self::Tls { host, port, .. } => Some((host, *port)),
-            Self::Unix { .. } => None,
-        }
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } => write!(formatter, "{host}:{port}"),
-            Self::Tls { host, port, .. } => write!(formatter, "{host}:{port} (TLS)"),
-            Self::Unix { path } => write!(formatter, "{}", path.display()),
-        }
-    }
-}
+/// Room for answers that a connection keeps.
+const MOST_KEPT: usize = 64 * 1024;
 
 /// Who we are to a Redis server. Its `Debug` form hides the password.
 #[derive(Clone)]
@@ -114,9 +57,11 @@ impl fmt::Display for Broken {
     }
 }
 
-/// A connection that is logged in. Dropping it closes it.
+/// A connection that is logged in. Dropping it closes it. After an error, or a question whose
+/// future was dropped, it is of no further use.
 pub(super) struct Link {
-    connection: MultiplexedConnection,
+    stream: Box<dyn Duplex>,
+    unread: BytesMut,
 }
 
 impl Link {
@@ -126,17 +71,47 @@ impl Link {
         account: &Account,
         patience: Duration,
     ) -> Result<Self, Error> {
-        let client = client(endpoint, account)?;
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        match timeout(patience, connecting).await {
-            Ok(Ok(connection)) => Ok(Self { connection }),
-            Ok(Err(error)) => Err(explained(&error, endpoint, account).await),
-            Err(_) => {
-                Err(Error::NoAnswer { place: endpoint.to_string(), seconds: patience.as_secs() })
+        let opening = async {
+            let stream = match socket::connect(endpoint).await? {
+                Ok(stream) => stream,
+                Err(error) => return Err(explained(&error, endpoint).await),
+            };
+            let mut link = Self { stream, unread: BytesMut::new() };
+            link.log_in(endpoint, account).await?;
+            Ok(link)
+        };
+        let late = |_| Error::NoAnswer { place: endpoint.to_string(), seconds: patience.as_secs() };
+        timeout(patience, opening).await.map_err(late)?
+    }
+
+    async fn log_in(&mut self, endpoint: &Endpoint, account: &Account) -> Result<(), Error> {
+        let Some(password) = &account.password else { return Ok(()) };
+        let words = [b"AUTH", account.user.as_bytes(), password.as_bytes()];
+        let (command, mut refused) = (one(&words), None);
+        let answered = self.ask(&command, 1, |answer| {
+            refused = match answer {
+                Reply::Word("OK") => None,
+                Reply::Refused(said) => Some(said.to_owned()),
+                Reply::Word(_)
+                | Reply::Number(_)
+                | Reply::Text(_)
+                | Reply::List(_)
+                | Reply::Nil => {
+                    return Err(io::Error::other("an answer to AUTH that is not OK"));
+                }
+            };
+            Ok(())
+        });
+        let (place, reason) = match (answered.await, refused) {
+            (Ok(()), None) => return Ok(()),
+            (Ok(()), Some(said)) if said.starts_with("WRONGPASS") => {
+                let (place, user) = (endpoint.to_string(), account.user.clone());
+                return Err(Error::Login { place, user });
             }
-        }
+            (Ok(()), Some(said)) => (endpoint.to_string(), said),
+            (Err(error), _) => (endpoint.to_string(), error.to_string()),
+        };
+        Err(Error::Connection { place, reason })
     }
 
     /// Pushes each text to its list, in this order, and says of each whether Redis took it. On an
@@ -145,138 +120,156 @@ impl Link {
         &mut self,
         texts: &[(&str, String)],
     ) -> Result<Vec<Result<(), String>>, Broken> {
-        let mut pipeline = Pipeline::with_capacity(texts.len());
-        for (list, text) in texts {
-            pipeline.cmd("RPUSH").arg(list).arg(text);
-        }
         let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
+        let mut commands = Vec::with_capacity(bytes + texts.len() * 256);
+        for (list, text) in texts {
+            let words = [b"RPUSH", list.as_bytes(), text.as_bytes()];
+            resp::command(&mut commands, words.into_iter());
+        }
         let patience = PATIENCE + Duration::from_secs((bytes / BYTES_A_SECOND) as u64);
-        let answers = self.connection.send_packed_commands(&pipeline, 0, texts.len());
-        let answers = in_time(patience, answers).await?;
-        Ok(answers.into_iter().map(|answer| accepted(&answer)).collect())
+        let mut taken = Vec::with_capacity(texts.len());
+        let answers = self.ask(&commands, texts.len(), |answer| {
+            taken.push(accepted(&answer));
+            Ok(())
+        });
+        in_time(patience, answers).await?;
+        Ok(taken)
     }
 
     /// Waits a second for a message in `list`, and takes up to `count` more that are there by then.
     /// Both are asked at once: Redis answers the second when it can answer the first.
     pub(super) async fn wait(&mut self, list: &str, count: usize) -> Result<Vec<Vec<u8>>, Broken> {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("BLPOP").arg(list).arg(BLOCKING_SECONDS).cmd("LPOP").arg(list).arg(count);
-        let answers = self.connection.send_packed_commands(&pipeline, 0, 2);
-        let mut messages = Vec::new();
-        for (index, answer) in in_time(PATIENCE, answers).await?.into_iter().enumerate() {
-            // BLPOP's answer begins with the name of the list.
-            let name = if index == 0 { 1 } else { 0 };
-            messages.extend(texts(answer)?.into_iter().skip(name));
-        }
-        Ok(messages)
+        let (seconds, count) = (BLOCKING_SECONDS.to_string(), count.to_string());
+        let mut commands = one(&[b"BLPOP", list.as_bytes(), seconds.as_bytes()]);
+        let words = [b"LPOP", list.as_bytes(), count.as_bytes()];
+        resp::command(&mut commands, words.into_iter());
+        // BLPOP's answer begins with the name of the list.
+        self.texts(&commands, &[1, 0]).await
     }
 
     /// Takes up to `count` messages out of `list`.
     pub(super) async fn take(&mut self, list: &str, count: usize) -> Result<Vec<Vec<u8>>, Broken> {
-        let mut command = redis::cmd("LPOP");
-        command.arg(list).arg(count);
-        texts(in_time(PATIENCE, self.connection.send_packed_command(&command)).await?)
+        let command = one(&[b"LPOP", list.as_bytes(), count.to_string().as_bytes()]);
+        self.texts(&command, &[0]).await
     }
 
     /// Deletes lists. Of a list that is not there it only shows that the connection works.
     pub(super) async fn delete(&mut self, lists: &[&str]) -> Result<(), Broken> {
-        let mut command = redis::cmd("DEL");
-        command.arg(lists);
-        let answer = in_time(PATIENCE, self.connection.send_packed_command(&command)).await?;
-        accepted(&answer).map_err(Broken::Denied)
+        let words: Vec<&[u8]> =
+            std::iter::once("DEL").chain(lists.iter().copied()).map(str::as_bytes).collect();
+        let (command, mut accepts) = (one(&words), Ok(()));
+        let answers = self.ask(&command, 1, |answer| {
+            accepts = accepted(&answer);
+            Ok(())
+        });
+        in_time(PATIENCE, answers).await?;
+        accepts.map_err(Broken::Denied)
+    }
+
+    /// All texts in the answers to commands, of each answer without the first so many.
+    async fn texts(&mut self, commands: &[u8], skip: &[usize]) -> Result<Vec<Vec<u8>>, Broken> {
+        let (mut all, mut denied, mut skips) = (Vec::new(), None, skip.iter());
+        let answers = self.ask(commands, skip.len(), |answer| {
+            let skip = *skips.next().unwrap_or(&0);
+            let items = match answer {
+                Reply::List(items) => items,
+                Reply::Nil => return Ok(()),
+                Reply::Refused(said) => {
+                    denied = Some(said.to_owned());
+                    return Ok(());
+                }
+                Reply::Word(_) | Reply::Number(_) | Reply::Text(_) => return Err(no_texts()),
+            };
+            for item in items.into_iter().skip(skip) {
+                let Reply::Text(text) = item else { return Err(no_texts()) };
+                all.push(text.to_vec());
+            }
+            Ok(())
+        });
+        in_time(PATIENCE, answers).await?;
+        denied.map_or(Ok(all), |said| Err(Broken::Denied(said)))
+    }
+
+    /// Sends commands, and hands on so many answers, in their order.
+    async fn ask(
+        &mut self,
+        commands: &[u8],
+        answers: usize,
+        mut hand_on: impl FnMut(Reply<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.stream.write_all(commands).await?;
+        self.stream.flush().await?;
+        for _ in 0..answers {
+            let mut least = 1;
+            let length = loop {
+                while self.unread.len() < least {
+                    self.unread.reserve((least - self.unread.len()).clamp(4 * 1024, MOST_KEPT));
+                    if self.stream.read_buf(&mut self.unread).await? == 0 {
+                        return Err(io::Error::other("Redis has closed the connection"));
+                    }
+                }
+                match resp::reply(&self.unread) {
+                    Ok((reply, length)) => {
+                        hand_on(reply)?;
+                        break length;
+                    }
+                    Err(Not::Yet(more)) => least = more,
+                    Err(never @ Not::Ever) => return Err(io::Error::other(never.to_string())),
+                }
+            };
+            self.unread.advance(length);
+        }
+        // What a large answer once needed is not kept.
+        if self.unread.is_empty() && self.unread.capacity() > MOST_KEPT {
+            self.unread = BytesMut::new();
+        }
+        Ok(())
     }
 }
 
-async fn in_time<T>(
+fn one(words: &[&[u8]]) -> Vec<u8> {
+    let mut command = Vec::new();
+    resp::command(&mut command, words.iter().copied());
+    command
+}
+
+fn no_texts() -> io::Error {
+    io::Error::other("an answer that is no list of texts")
+}
+
+async fn in_time(
     patience: Duration,
-    answer: impl Future<Output = Result<T, RedisError>>,
-) -> Result<T, Broken> {
-    match timeout(patience, answer).await {
-        Ok(Ok(answer)) => Ok(answer),
+    answers: impl Future<Output = io::Result<()>>,
+) -> Result<(), Broken> {
+    match timeout(patience, answers).await {
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Broken::Lost(in_one_line(&error))),
         Err(_) => Err(Broken::Lost(format!("no answer within {} s", patience.as_secs()))),
     }
 }
 
 /// What an answer says about a command that returns a number.
-fn accepted(answer: &Value) -> Result<(), String> {
-    if let Value::ServerError(error) = answer {
-        return Err(words(error));
+fn accepted(answer: &Reply<'_>) -> Result<(), String> {
+    match answer {
+        Reply::Number(_) => Ok(()),
+        Reply::Refused(said) => Err((*said).to_owned()),
+        Reply::Word(_) | Reply::Text(_) | Reply::List(_) | Reply::Nil => {
+            Err("an answer that is no number".to_owned())
+        }
     }
-    let number = matches!(answer, Value::Int(_));
-    number.then_some(()).ok_or_else(|| "an answer that is no number".to_owned())
 }
 
-/// The texts that an answer holds; nil holds none.
-fn texts(answer: Value) -> Result<Vec<Vec<u8>>, Broken> {
-    if let Value::ServerError(error) = &answer {
-        return Err(Broken::Denied(words(error)));
-    }
-    if answer == Value::Nil {
-        return Ok(Vec::new());
-    }
-    let no_texts = || Broken::Lost("an answer that is no list of texts".to_owned());
-    let Value::Array(items) = answer else { return Err(no_texts()) };
-    let text = |item| if let Value::BulkString(text) = item { Ok(text) } else { Err(no_texts()) };
-    items.into_iter().map(text).collect()
-}
-
-/// The server's words as it said them.
-fn words(error: &ServerError) -> String {
-    format!("{} {}", error.code(), error.details().unwrap_or_default())
-}
-
-fn in_one_line(error: &RedisError) -> String {
+fn in_one_line(error: &io::Error) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn client(endpoint: &Endpoint, account: &Account) -> Result<Client, Error> {
-    let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
-    if let Some(password) = &account.password {
-        login = login.set_username(&account.user).set_password(password);
-    }
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
-    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-    let failed = |error: RedisError| Error::Connection {
-        place: endpoint.to_string(),
-        reason: in_one_line(&error),
-    };
-    let info = |address: ConnectionAddr| {
-        let info = address.into_connection_info().map_err(failed)?;
-        Ok::<_, Error>(info.set_redis_settings(login).set_tcp_settings(tcp))
-    };
-    match endpoint {
-        Endpoint::Tcp { host, port } => {
-            Client::open(info(ConnectionAddr::Tcp(host.clone(), *port))?).map_err(failed)
-        }
-        Endpoint::Unix { path } => {
-            Client::open(info(ConnectionAddr::Unix(path.clone()))?).map_err(failed)
-        }
-        Endpoint::Tls { host, port, authorities } => {
-            // Fails if the process has chosen one already, which then is used.
-            drop(rustls::crypto::ring::default_provider().install_default());
-            let (host, port, tls_params) = (host.clone(), *port, None);
-            let info = info(ConnectionAddr::TcpTls { host, port, insecure: false, tls_params })?;
-            let Some(path) = authorities else { return Client::open(info).map_err(failed) };
-            let unusable = |source| Error::Certificates { path: path.clone(), source };
-            let root_cert = Some(std::fs::read(path).map_err(unusable)?);
-            Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
-                .map_err(|error| unusable(io::Error::other(error.to_string())))
-        }
-    }
-}
-
-async fn explained(error: &RedisError, endpoint: &Endpoint, account: &Account) -> Error {
+async fn explained(error: &io::Error, endpoint: &Endpoint) -> Error {
     let place = endpoint.to_string();
-    if error.kind() == ErrorKind::AuthenticationFailed {
-        return Error::Login { place, user: account.user.clone() };
-    }
-    if error.is_connection_refusal() {
+    if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
         return Error::ConnectionRefused { place };
     }
     if let Some((host, port)) = endpoint.host()
-        && error.is_io_error()
-        && let Ok(Err(_)) = timeout(PATIENCE, tokio::net::lookup_host((host, port))).await
+        && tokio::net::lookup_host((host, port)).await.is_err()
     {
         return Error::UnknownHost { host: host.to_owned() };
     }

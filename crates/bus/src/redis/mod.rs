@@ -16,7 +16,7 @@ use site::Site;
 use sweep::Sweeper;
 
 pub use error::Error;
-pub use link::Endpoint;
+pub use socket::Endpoint;
 
 mod address;
 mod backoff;
@@ -28,7 +28,9 @@ mod lanes;
 mod link;
 mod post;
 mod reader;
+mod resp;
 mod site;
+mod socket;
 mod sweep;
 
 /// Events that the bus may be ahead of the gateway; one holds about 4 MiB at most, or one message.

@@ -2,7 +2,8 @@
 
 use slackwater_core::osrf::envelope::{Address, Outgoing, Recipient};
 
-use super::link::{Account, Endpoint};
+use super::link::Account;
+use super::socket::Endpoint;
 use super::{Error, Options, address, envelope};
 
 #[derive(Debug)]
