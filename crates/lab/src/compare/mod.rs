@@ -7,9 +7,12 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use tokio::signal::unix::{SignalKind, signal};
 
 pub use instant::Service;
 pub use report::Report;
@@ -55,13 +58,21 @@ impl Default for Plan {
 /// Something did not start, or did not answer as it should.
 pub async fn compare(lab: &Path, program: &Path, plan: Plan) -> io::Result<Option<Report>> {
     let Some(parts) = Parts::start(lab, program).await? else { return Ok(None) };
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
     // The clients are threads that block; nothing else happens here meanwhile.
-    tokio::task::spawn_blocking(move || rounds(&parts, &plan).map(Some))
-        .await
-        .map_err(io::Error::other)?
+    let mut all = tokio::task::spawn_blocking(move || rounds(&parts, &plan, &stopped));
+    let mut terminated = signal(SignalKind::terminate())?;
+    let report = tokio::select! {
+        report = &mut all => report,
+        // The parts would outlive a program that ends at once.
+        _ = tokio::signal::ctrl_c() => { stop.store(true, Ordering::Relaxed); all.await }
+        _ = terminated.recv() => { stop.store(true, Ordering::Relaxed); all.await }
+    };
+    report.map_err(io::Error::other)?.map(Some)
 }
 
-fn rounds(parts: &Parts, plan: &Plan) -> io::Result<Report> {
+fn rounds(parts: &Parts, plan: &Plan, stop: &AtomicBool) -> io::Result<Report> {
     let scenarios: Vec<Scenario> = [Scenario::Timed, Scenario::First]
         .into_iter()
         .chain(plan.clients.iter().map(|&clients| Scenario::Load { clients }))
@@ -72,6 +83,9 @@ fn rounds(parts: &Parts, plan: &Plan) -> io::Result<Report> {
         for &scenario in &scenarios {
             // Nobody always comes first.
             for turn in 0..SUBJECTS.len() {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
                 let subject = SUBJECTS[(round + turn) % SUBJECTS.len()];
                 bar.set_message(format!("{} {scenario}", subject.name()));
                 measurements.push(measure(parts, subject, scenario, round, plan.turn)?);

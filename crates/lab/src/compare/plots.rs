@@ -23,6 +23,8 @@ struct Picture {
     /// What is on the vertical axis, and its unit.
     axis: &'static str,
     curves: Vec<Curve>,
+    /// Where no curve is.
+    legend: SeriesLabelPosition,
 }
 
 struct Curve {
@@ -55,18 +57,21 @@ pub(super) fn draw(report: &Report, directory: &Path) -> io::Result<()> {
             title: "How long a call takes",
             axis: "latency, ms (log scale)",
             curves: latency.collect(),
+            legend: SeriesLabelPosition::UpperLeft,
         },
         Picture {
             file: "rate.svg",
             title: "How many calls are made",
             axis: "thousand calls a second",
             curves: rate.into(),
+            legend: SeriesLabelPosition::UpperLeft,
         },
         Picture {
             file: "cpu.svg",
             title: "What a call costs the process between client and bus",
             axis: "processor time, ms a call",
             curves: cpu.into(),
+            legend: SeriesLabelPosition::UpperRight,
         },
     ];
     for picture in pictures {
@@ -117,7 +122,8 @@ fn paint(path: &Path, picture: &Picture, log: bool) -> Result<(), Box<dyn Error>
     macro_rules! paint_on {
         ($chart:expr) => {{
             let mut chart = $chart;
-            let number = |value: &f64| format!("{value}");
+            // Steps of 0.02 add up to 0.12000000000000001.
+            let number = |value: &f64| format!("{}", (value * 1e6).round() / 1e6);
             chart
                 .configure_mesh()
                 .light_line_style(RGBColor(238, 238, 238))
@@ -149,7 +155,7 @@ fn paint(path: &Path, picture: &Picture, log: bool) -> Result<(), Box<dyn Error>
             }
             chart
                 .configure_series_labels()
-                .position(SeriesLabelPosition::UpperLeft)
+                .position(picture.legend.clone())
                 .background_style(WHITE)
                 .border_style(RGBColor(200, 200, 200))
                 .label_font(FONT)
