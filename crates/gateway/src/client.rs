@@ -66,8 +66,10 @@ impl Client {
         let mut timer = pin!(sleep_until(self.since.into()));
         while self.session.phase() != Phase::Closed {
             let due = self.session.poll_timeout();
+            // One that is due later than the timer is set lets it ring and sets it anew: to set it
+            // with every message costs more than to ring in vain now and then.
             if let Some(due) = due
-                && timer.deadline() != due.into()
+                && (timer.is_elapsed() || timer.deadline() > due.into())
             {
                 timer.as_mut().reset(due.into());
             }

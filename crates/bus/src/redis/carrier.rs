@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use super::backoff::Backoff;
 use super::lanes::Lanes;
@@ -168,15 +168,23 @@ impl Carrier {
     }
 
     async fn carry(&mut self) -> Pause {
+        let mut idle = interval_at(Instant::now() + IDLE, IDLE);
+        let mut used = false;
         loop {
             let Self { links, queue, events, .. } = &mut *self;
             let batch = tokio::select! {
                 () = events.closed() => return Pause::End,
                 reason = links.reader_stopped() => return Pause::Lost(reason),
                 batch = queue.batch(post::BATCH_BYTES) => batch,
-                () = sleep(IDLE) => Some(Vec::new()),
+                _ = idle.tick() => {
+                    if std::mem::take(&mut used) {
+                        continue;
+                    }
+                    Some(Vec::new())
+                }
             };
             let Some(batch) = batch else { return Pause::End };
+            used = !batch.is_empty();
             if let Err(reason) = self.send(batch).await {
                 return Pause::Lost(reason);
             }

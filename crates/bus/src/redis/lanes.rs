@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval, timeout};
 
 use super::link::Link;
 use super::post::{self, Unsure};
@@ -100,22 +100,27 @@ struct Lane {
 
 impl Lane {
     async fn run(mut self, mut waiting: mpsc::Receiver<Queued>) {
+        let mut idle = interval(IDLE);
         loop {
-            match timeout(IDLE, waiting.recv()).await {
-                Err(_idle) => self.look_after().await,
-                Ok(None) => return,
-                Ok(Some(first)) => {
-                    let mut bytes = first.room.num_permits();
-                    let mut batch = vec![first];
-                    while bytes < post::BATCH_BYTES
-                        && let Ok(next) = waiting.try_recv()
-                    {
-                        bytes += next.room.num_permits();
-                        batch.push(next);
+            let first = tokio::select! {
+                first = waiting.recv() => first,
+                _ = idle.tick() => {
+                    if self.used.elapsed() >= IDLE {
+                        self.look_after().await;
                     }
-                    self.push(&batch).await;
+                    continue;
                 }
+            };
+            let Some(first) = first else { return };
+            let mut bytes = first.room.num_permits();
+            let mut batch = vec![first];
+            while bytes < post::BATCH_BYTES
+                && let Ok(next) = waiting.try_recv()
+            {
+                bytes += next.room.num_permits();
+                batch.push(next);
             }
+            self.push(&batch).await;
         }
     }
 

@@ -7,11 +7,12 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{Interval, MissedTickBehavior, timeout};
 
 use super::Error;
 use super::resp::{self, Not, Reply};
@@ -21,6 +22,8 @@ use super::socket::{self, Duplex, Endpoint};
 const BLOCKING_SECONDS: u32 = 1;
 /// A server that answers nothing for so long (and BLPOP's own time) is lost.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often it is looked whether an answer is overdue.
+const LOOK: Duration = Duration::from_millis(250);
 /// What a server is trusted to take in a second, on top of [`PATIENCE`].
 const BYTES_A_SECOND: usize = 4 << 20;
 /// Room for answers that a connection keeps.
@@ -60,9 +63,19 @@ impl fmt::Display for Broken {
 /// A connection that is logged in. Dropping it closes it. After an error, or a question whose
 /// future was dropped, it is of no further use.
 pub(super) struct Link {
+    wire: Wire,
+    clock: Clock,
+}
+
+/// The bytes of a connection.
+struct Wire {
     stream: Box<dyn Duplex>,
     unread: BytesMut,
 }
+
+/// Tells when an answer is overdue. It is one timer for the life of a connection: one for each
+/// question would have tokio wake its own poll each time, by a system call.
+struct Clock(Interval);
 
 impl Link {
     /// Connects and logs in.
@@ -76,14 +89,92 @@ impl Link {
                 Ok(stream) => stream,
                 Err(error) => return Err(explained(&error, endpoint).await),
             };
-            let mut link = Self { stream, unread: BytesMut::new() };
-            link.log_in(endpoint, account).await?;
-            Ok(link)
+            let mut wire = Wire { stream, unread: BytesMut::new() };
+            wire.log_in(endpoint, account).await?;
+            Ok(Self { wire, clock: Clock::new() })
         };
         let late = |_| Error::NoAnswer { place: endpoint.to_string(), seconds: patience.as_secs() };
         timeout(patience, opening).await.map_err(late)?
     }
 
+    /// Pushes each text to its list, in this order, and says of each whether Redis took it. On an
+    /// error nobody knows which of them it took.
+    pub(super) async fn push(
+        &mut self,
+        texts: &[(&str, String)],
+    ) -> Result<Vec<Result<(), String>>, Broken> {
+        let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
+        let mut commands = Vec::with_capacity(bytes + texts.len() * 256);
+        for (list, text) in texts {
+            let words = [b"RPUSH", list.as_bytes(), text.as_bytes()];
+            resp::command(&mut commands, words.into_iter());
+        }
+        let patience = PATIENCE + Duration::from_secs((bytes / BYTES_A_SECOND) as u64);
+        let mut taken = Vec::with_capacity(texts.len());
+        let answers = self.wire.ask(&commands, texts.len(), |answer| {
+            taken.push(accepted(&answer));
+            Ok(())
+        });
+        self.clock.within(patience, answers).await?;
+        Ok(taken)
+    }
+
+    /// Waits a second for a message in `list`, and takes up to `count` more that are there by then.
+    /// Both are asked at once: Redis answers the second when it can answer the first.
+    pub(super) async fn wait(&mut self, list: &str, count: usize) -> Result<Vec<Vec<u8>>, Broken> {
+        let (seconds, count) = (BLOCKING_SECONDS.to_string(), count.to_string());
+        let mut commands = one(&[b"BLPOP", list.as_bytes(), seconds.as_bytes()]);
+        let words = [b"LPOP", list.as_bytes(), count.as_bytes()];
+        resp::command(&mut commands, words.into_iter());
+        // BLPOP's answer begins with the name of the list.
+        self.texts(&commands, &[1, 0]).await
+    }
+
+    /// Takes up to `count` messages out of `list`.
+    pub(super) async fn take(&mut self, list: &str, count: usize) -> Result<Vec<Vec<u8>>, Broken> {
+        let command = one(&[b"LPOP", list.as_bytes(), count.to_string().as_bytes()]);
+        self.texts(&command, &[0]).await
+    }
+
+    /// Deletes lists. Of a list that is not there it only shows that the connection works.
+    pub(super) async fn delete(&mut self, lists: &[&str]) -> Result<(), Broken> {
+        let words: Vec<&[u8]> =
+            std::iter::once("DEL").chain(lists.iter().copied()).map(str::as_bytes).collect();
+        let (command, mut accepts) = (one(&words), Ok(()));
+        let answers = self.wire.ask(&command, 1, |answer| {
+            accepts = accepted(&answer);
+            Ok(())
+        });
+        self.clock.within(PATIENCE, answers).await?;
+        accepts.map_err(Broken::Denied)
+    }
+
+    /// All texts in the answers to commands, of each answer without the first so many.
+    async fn texts(&mut self, commands: &[u8], skip: &[usize]) -> Result<Vec<Vec<u8>>, Broken> {
+        let (mut all, mut denied, mut skips) = (Vec::new(), None, skip.iter());
+        let answers = self.wire.ask(commands, skip.len(), |answer| {
+            let skip = *skips.next().unwrap_or(&0);
+            let items = match answer {
+                Reply::List(items) => items,
+                Reply::Nil => return Ok(()),
+                Reply::Refused(said) => {
+                    denied = Some(said.to_owned());
+                    return Ok(());
+                }
+                Reply::Word(_) | Reply::Number(_) | Reply::Text(_) => return Err(no_texts()),
+            };
+            for item in items.into_iter().skip(skip) {
+                let Reply::Text(text) = item else { return Err(no_texts()) };
+                all.push(text.to_vec());
+            }
+            Ok(())
+        });
+        self.clock.within(PATIENCE, answers).await?;
+        denied.map_or(Ok(all), |said| Err(Broken::Denied(said)))
+    }
+}
+
+impl Wire {
     async fn log_in(&mut self, endpoint: &Endpoint, account: &Account) -> Result<(), Error> {
         let Some(password) = &account.password else { return Ok(()) };
         let words = [b"AUTH", account.user.as_bytes(), password.as_bytes()];
@@ -112,82 +203,6 @@ impl Link {
             (Err(error), _) => (endpoint.to_string(), error.to_string()),
         };
         Err(Error::Connection { place, reason })
-    }
-
-    /// Pushes each text to its list, in this order, and says of each whether Redis took it. On an
-    /// error nobody knows which of them it took.
-    pub(super) async fn push(
-        &mut self,
-        texts: &[(&str, String)],
-    ) -> Result<Vec<Result<(), String>>, Broken> {
-        let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
-        let mut commands = Vec::with_capacity(bytes + texts.len() * 256);
-        for (list, text) in texts {
-            let words = [b"RPUSH", list.as_bytes(), text.as_bytes()];
-            resp::command(&mut commands, words.into_iter());
-        }
-        let patience = PATIENCE + Duration::from_secs((bytes / BYTES_A_SECOND) as u64);
-        let mut taken = Vec::with_capacity(texts.len());
-        let answers = self.ask(&commands, texts.len(), |answer| {
-            taken.push(accepted(&answer));
-            Ok(())
-        });
-        in_time(patience, answers).await?;
-        Ok(taken)
-    }
-
-    /// Waits a second for a message in `list`, and takes up to `count` more that are there by then.
-    /// Both are asked at once: Redis answers the second when it can answer the first.
-    pub(super) async fn wait(&mut self, list: &str, count: usize) -> Result<Vec<Vec<u8>>, Broken> {
-        let (seconds, count) = (BLOCKING_SECONDS.to_string(), count.to_string());
-        let mut commands = one(&[b"BLPOP", list.as_bytes(), seconds.as_bytes()]);
-        let words = [b"LPOP", list.as_bytes(), count.as_bytes()];
-        resp::command(&mut commands, words.into_iter());
-        // BLPOP's answer begins with the name of the list.
-        self.texts(&commands, &[1, 0]).await
-    }
-
-    /// Takes up to `count` messages out of `list`.
-    pub(super) async fn take(&mut self, list: &str, count: usize) -> Result<Vec<Vec<u8>>, Broken> {
-        let command = one(&[b"LPOP", list.as_bytes(), count.to_string().as_bytes()]);
-        self.texts(&command, &[0]).await
-    }
-
-    /// Deletes lists. Of a list that is not there it only shows that the connection works.
-    pub(super) async fn delete(&mut self, lists: &[&str]) -> Result<(), Broken> {
-        let words: Vec<&[u8]> =
-            std::iter::once("DEL").chain(lists.iter().copied()).map(str::as_bytes).collect();
-        let (command, mut accepts) = (one(&words), Ok(()));
-        let answers = self.ask(&command, 1, |answer| {
-            accepts = accepted(&answer);
-            Ok(())
-        });
-        in_time(PATIENCE, answers).await?;
-        accepts.map_err(Broken::Denied)
-    }
-
-    /// All texts in the answers to commands, of each answer without the first so many.
-    async fn texts(&mut self, commands: &[u8], skip: &[usize]) -> Result<Vec<Vec<u8>>, Broken> {
-        let (mut all, mut denied, mut skips) = (Vec::new(), None, skip.iter());
-        let answers = self.ask(commands, skip.len(), |answer| {
-            let skip = *skips.next().unwrap_or(&0);
-            let items = match answer {
-                Reply::List(items) => items,
-                Reply::Nil => return Ok(()),
-                Reply::Refused(said) => {
-                    denied = Some(said.to_owned());
-                    return Ok(());
-                }
-                Reply::Word(_) | Reply::Number(_) | Reply::Text(_) => return Err(no_texts()),
-            };
-            for item in items.into_iter().skip(skip) {
-                let Reply::Text(text) = item else { return Err(no_texts()) };
-                all.push(text.to_vec());
-            }
-            Ok(())
-        });
-        in_time(PATIENCE, answers).await?;
-        denied.map_or(Ok(all), |said| Err(Broken::Denied(said)))
     }
 
     /// Sends commands, and hands on so many answers, in their order.
@@ -227,6 +242,37 @@ impl Link {
     }
 }
 
+impl Clock {
+    fn new() -> Self {
+        let mut interval = tokio::time::interval(LOOK);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self(interval)
+    }
+
+    /// The answers, or why there are none within about this time.
+    async fn within(
+        &mut self,
+        patience: Duration,
+        answers: impl Future<Output = io::Result<()>>,
+    ) -> Result<(), Broken> {
+        let began = Instant::now();
+        let mut answers = pin!(answers);
+        loop {
+            tokio::select! {
+                biased;
+                answered = &mut answers => {
+                    return answered.map_err(|error| Broken::Lost(in_one_line(&error)));
+                }
+                _ = self.0.tick() => {}
+            }
+            if began.elapsed() >= patience {
+                let seconds = patience.as_secs();
+                return Err(Broken::Lost(format!("no answer within {seconds} s")));
+            }
+        }
+    }
+}
+
 fn one(words: &[&[u8]]) -> Vec<u8> {
     let mut command = Vec::new();
     resp::command(&mut command, words.iter().copied());
@@ -235,17 +281,6 @@ fn one(words: &[&[u8]]) -> Vec<u8> {
 
 fn no_texts() -> io::Error {
     io::Error::other("an answer that is no list of texts")
-}
-
-async fn in_time(
-    patience: Duration,
-    answers: impl Future<Output = io::Result<()>>,
-) -> Result<(), Broken> {
-    match timeout(patience, answers).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Broken::Lost(in_one_line(&error))),
-        Err(_) => Err(Broken::Lost(format!("no answer within {} s", patience.as_secs()))),
-    }
 }
 
 /// What an answer says about a command that returns a number.
