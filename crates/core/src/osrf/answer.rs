@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::envelope::{Incoming, Outgoing, Recipient};
-use super::message::{Classed, Edits};
+use super::message::Edits;
 use super::status::disconnect_body;
-use super::{Trace, is_plain_id, object};
+use super::{Trace, is_plain_id, object, only_object};
 
 /// A body from the bus.
 #[derive(Debug)]
@@ -77,8 +77,7 @@ pub fn farewell(envelope: &Incoming, ingress: &RawValue) -> Option<Outgoing> {
 impl<'a> Answer<'a> {
     fn read(raw: &'a RawValue) -> Self {
         let text = raw.get();
-        let inner = object::<Classed<'a>>(text).and_then(|outer| outer.payload);
-        let fields = inner.and_then(|inner| object::<Fields<'a>>(inner.get()));
+        let fields = object::<Classed<'a, Fields<'a>>>(text).and_then(|outer| outer.payload);
         let Some(fields) = fields else {
             return Self { text, trace_text: None, trace: None, status: None, number: 0 };
         };
@@ -111,6 +110,16 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// An object with a class hint, `{"__c":…,"__p":…}`, and what is in it, read in one go.
+#[derive(Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+struct Classed<'a, T> {
+    #[serde(rename = "__c", borrow, default)]
+    class: Option<Cow<'a, str>>,
+    #[serde(rename = "__p", default, deserialize_with = "only_object")]
+    payload: Option<T>,
+}
+
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(rename = "threadTrace", borrow, default)]
@@ -130,13 +139,9 @@ struct StatusFields<'a> {
 }
 
 fn code(payload: Option<&RawValue>) -> (u16, Code) {
-    let outer = payload.and_then(|raw| object::<Classed<'_>>(raw.get()));
-    let class = outer.as_ref().and_then(|outer| outer.class.as_deref()).unwrap_or_default();
-    let fields = outer
-        .as_ref()
-        .and_then(|outer| outer.payload)
-        .and_then(|raw| object::<StatusFields<'_>>(raw.get()));
-    let Some(fields) = fields else { return (0, Code::Other) };
+    let outer = payload.and_then(|raw| object::<Classed<'_, StatusFields<'_>>>(raw.get()));
+    let Some(Classed { class, payload: Some(fields) }) = outer else { return (0, Code::Other) };
+    let class = class.as_deref().unwrap_or_default();
     // A string from C, a number from Perl.
     let number: u16 =
         fields.code.and_then(|raw| raw.get().trim_matches('"').parse().ok()).unwrap_or_default();

@@ -129,11 +129,11 @@ fn read_call<'a>(
 
 /// An object with a class hint, `{"__c":…,"__p":…}`.
 #[derive(Deserialize)]
-pub(super) struct Classed<'a> {
+struct Classed<'a> {
     #[serde(rename = "__c", borrow, default)]
-    pub(super) class: Option<Cow<'a, str>>,
+    class: Option<Cow<'a, str>>,
     #[serde(rename = "__p", borrow, default)]
-    pub(super) payload: Option<&'a RawValue>,
+    payload: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

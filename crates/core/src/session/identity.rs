@@ -23,9 +23,13 @@ impl ClientId {
     /// Reads a bus thread; `None` if this gateway cannot have made it.
     pub fn parse_thread(thread: &str) -> Option<(Self, u64)> {
         let (name, number) = thread.split_once('.')?;
-        let id = Self(u128::from_str_radix(name, 16).ok()?);
-        let number = number.parse().ok()?;
-        (id.thread(number) == thread).then_some((id, number))
+        let is_name =
+            name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_number = number == "0" || number.starts_with(|digit| matches!(digit, '1'..='9'));
+        if !is_name || !is_number {
+            return None;
+        }
+        Some((Self(u128::from_str_radix(name, 16).ok()?), number.parse().ok()?))
     }
 }
 
@@ -48,8 +52,14 @@ mod tests {
             assert!(is_plain_id(&thread));
             assert_eq!(ClientId::parse_thread(&thread), Some((id, u64::MAX)));
         }
-        for other in ["", "1.2", "x", "0.12345", "+0000000000000000000000000000001.1"] {
+        let name = "0000000000000000000000000000000a";
+        assert_eq!(ClientId::parse_thread(&format!("{name}.0")), Some((ClientId(10), 0)));
+        for other in ["", "1.2", "x", "0.12345", "+000000000000000000000000000000a.1"] {
             assert_eq!(ClientId::parse_thread(other), None, "{other}");
         }
+        for number in ["", "01", "+1", "-1", "1 ", "1.1", "a", "18446744073709551616"] {
+            assert_eq!(ClientId::parse_thread(&format!("{name}.{number}")), None, "{number}");
+        }
+        assert_eq!(ClientId::parse_thread(&format!("{}.1", name.to_uppercase())), None);
     }
 }
