@@ -151,7 +151,6 @@ impl Carrier {
     /// Carries until nobody can send any more, or nobody takes events.
     pub(super) async fn run(mut self) {
         while let Pause::Lost(reason) = self.carry().await {
-            self.lanes.doubt();
             // Those that wait at this moment: others may come for as long as we go on.
             for _ in 0..self.queue.len() {
                 if let Some(queued) = self.queue.waiting() {
@@ -214,6 +213,14 @@ impl Carrier {
         let Links { outbound: Some(link), reader: Some(reader), .. } = &mut self.links else {
             return Err(missing().to_string());
         };
+        if link.is_closed() {
+            let reason = "Redis has closed the connection".to_owned();
+            for queued in &own {
+                post::refuse(&self.events, &queued.envelope, &reason).await;
+            }
+            self.links.outbound = None;
+            return Err(reason);
+        }
         let pushing = async {
             if idle {
                 link.delete(&[&self.site.nothing]).await

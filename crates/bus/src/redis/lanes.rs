@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -35,13 +34,11 @@ pub(super) struct Lanes {
     events: mpsc::Sender<Event>,
     by_domain: HashMap<String, mpsc::Sender<Queued>>,
     tasks: JoinSet<()>,
-    doubts: Arc<AtomicU64>,
 }
 
 impl Lanes {
     pub(super) fn new(site: Arc<Site>, events: mpsc::Sender<Event>) -> Self {
-        let (by_domain, tasks) = (HashMap::new(), JoinSet::new());
-        Self { site, events, by_domain, tasks, doubts: Arc::default() }
+        Self { site, events, by_domain: HashMap::new(), tasks: JoinSet::new() }
     }
 
     /// Hands an envelope to the lane of its domain; gives it back with the reason if it cannot.
@@ -58,8 +55,6 @@ impl Lanes {
                 events,
                 link: None,
                 used: Instant::now(),
-                doubts: Arc::clone(&self.doubts),
-                doubts_seen: 0,
                 closed_until: None,
             };
             self.tasks.spawn(lane.run(waiting));
@@ -67,12 +62,6 @@ impl Lanes {
         }
         let error = self.by_domain.get(domain)?.try_send(queued).err()?;
         Some((error.into_inner(), format!("too many envelopes wait for domain {domain}")))
-    }
-
-    /// Has each connection looked at before it is trusted again: our own domain is lost, and often
-    /// all domains are one server.
-    pub(super) fn doubt(&self) {
-        self.doubts.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Sends what waits, and ends.
@@ -92,8 +81,6 @@ struct Lane {
     link: Option<Link>,
     /// When something last passed the connection.
     used: Instant,
-    doubts: Arc<AtomicU64>,
-    doubts_seen: u64,
     /// The domain cannot be reached; until when that is taken to be so, and why.
     closed_until: Option<(Instant, String)>,
 }
@@ -127,9 +114,9 @@ impl Lane {
     /// Pushes a batch, or gives it back; of what was under way to a connection that was lost, says
     /// so.
     async fn push(&mut self, batch: &[Queued]) {
-        let doubts = self.doubts.load(Ordering::Relaxed);
-        if std::mem::replace(&mut self.doubts_seen, doubts) != doubts || self.used.elapsed() > DOUBT
-        {
+        if self.link.as_mut().is_some_and(Link::is_closed) {
+            self.link = None;
+        } else if self.used.elapsed() > DOUBT {
             self.look_after().await;
         }
         if let Err(reason) = self.open().await {

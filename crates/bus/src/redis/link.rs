@@ -7,11 +7,12 @@
 
 use std::fmt;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior, timeout};
 
 use super::Error;
@@ -95,6 +96,15 @@ impl Link {
         };
         let late = |_| Error::NoAnswer { place: endpoint.to_string(), seconds: patience.as_secs() };
         timeout(patience, opening).await.map_err(late)?
+    }
+
+    /// Whether the other end has closed it, as far as we have heard. Whatever is pushed then has
+    /// certainly reached nobody. Only between questions.
+    pub(super) fn is_closed(&mut self) -> bool {
+        let (mut byte, mut context) = ([0; 1], Context::from_waker(Waker::noop()));
+        let mut heard = ReadBuf::new(&mut byte);
+        // Nothing comes unasked from a server that is sound.
+        Pin::new(&mut self.wire.stream).poll_read(&mut context, &mut heard).is_ready()
     }
 
     /// Pushes each text to its list, in this order, and says of each whether Redis took it. On an

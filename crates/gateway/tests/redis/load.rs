@@ -12,6 +12,7 @@ use slackwater_lab::crowd::{Crowd, LABEL, Seen};
 use slackwater_lab::opensrf;
 use slackwater_lab::process::{Gateway, Signal};
 use slackwater_lab::proof::{length, report};
+use slackwater_lab::raw::{Message, RawClient};
 use slackwater_lab::site::{Bus, Services, Site, joined};
 
 use crate::PROGRAM;
@@ -103,7 +104,7 @@ async fn nothing_stays_on_the_bus_of_a_gateway_that_was_killed() {
     let Some(site) = site().await else { return };
     let (state, another) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let helper = gateway(&site, another.path()).await;
-    let mut helping = Caller::connect(helper.address()).await.unwrap();
+    let mut helping = helper.connect().await.unwrap();
     let mut killed = gateway(&site, state.path()).await;
     let mut client = Caller::connect(killed.address()).await.unwrap();
     for (trace, label) in [(1, "before"), (2, "after")] {
@@ -116,12 +117,12 @@ async fn nothing_stays_on_the_bus_of_a_gateway_that_was_killed() {
     server.until_lists("opensrf:client:gateway:*", 0).await.unwrap();
 
     // An answer that comes while nobody is there makes the list anew; the next start deletes it.
-    release(&mut helping, 1, "before").await;
+    release(&mut helping, "before").await;
     server.until_lists("opensrf:client:gateway:*", 1).await.unwrap();
     let next = gateway(&site, state.path()).await;
     server.until_lists("opensrf:client:gateway:*", 0).await.unwrap();
     // One that comes later still is deleted at its end, at the latest.
-    release(&mut helping, 2, "after").await;
+    release(&mut helping, "after").await;
     server.until_lists("opensrf:client:gateway:*", 1).await.unwrap();
     end(next).await;
     drop(helping);
@@ -173,11 +174,23 @@ async fn nothing_is_left(site: Site) {
     site.stop().await.unwrap();
 }
 
-/// Lets the request go that is held under this label.
-async fn release(helping: &mut Caller, trace: u32, label: &str) {
-    let released = [json!(1)];
-    helping.call(("h", trace), "release", &json!([label, "go"]), released).await.unwrap();
-    helping.until_answered().await.unwrap();
+/// Lets the request go that is held under this label, as soon as its worker holds it.
+async fn release(helping: &mut RawClient, label: &str) {
+    let mut released = Vec::new();
+    while released != [json!(1)] {
+        let method = format!("{DEMO}.release");
+        let request = opensrf::request(DEMO, "h", 1, &method, &json!([label, "go"]));
+        helping.send_text(&request).await.unwrap();
+        released.clear();
+        let mut answered = false;
+        while !answered {
+            let Message::Text(text) = helping.read_message().await.unwrap() else { panic!() };
+            for answer in opensrf::answers(&text) {
+                answered |= answer.is_final();
+                released.extend((!answer.is_status).then_some(answer.content));
+            }
+        }
+    }
 }
 
 /// Connections of gateways to the server.
