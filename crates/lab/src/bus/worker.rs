@@ -14,7 +14,7 @@ use slackwater_bus::services::{self, Service};
 use slackwater_bus::worker::{self, Asker, Delivery, Gone, Port, SessionLimits};
 use slackwater_bus::{Event, QueueLimits, Sender};
 use slackwater_core::osrf::envelope::{Outgoing, Recipient};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Running;
@@ -80,18 +80,11 @@ pub async fn start(account: Account, options: Options) -> Result<Running, Error>
         listeners.spawn(listener.run(Arc::clone(&stop)));
     }
     let (sender, mut events) = (bus.sender, bus.events);
-    let again = sender.clone();
+    let again = Again { sessions: Arc::clone(&sessions), bus: sender.clone() };
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
-            if let Some(answer) = sessions.hear(event) {
-                // It has certainly not gone, and somebody waits for it.
-                let again = again.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(PAUSE).await;
-                    if again.send(answer).is_err() {
-                        tracing::warn!("an answer was given up");
-                    }
-                });
+            if sessions.hear(event) {
+                tokio::spawn(again.clone().send_all());
             }
         }
     });
@@ -164,13 +157,48 @@ fn read(text: &str) -> Option<Delivery> {
     Some(Delivery { asker, body: body.to_owned() })
 }
 
-/// The mailboxes of all workers that are in a session, by who asks and in which thread.
+/// What the workers of a process share.
 #[derive(Debug, Default)]
-struct Sessions(Mutex<HashMap<(String, String), mpsc::Sender<Delivery>>>);
+struct Sessions {
+    /// The mailboxes of those that are in a session, by who asks and in which thread.
+    mailboxes: Mutex<HashMap<(String, String), mpsc::Sender<Delivery>>>,
+    /// Answers that the bus did not take, in their order. While there are any, the others wait,
+    /// so that a row of results stays a row.
+    refused: Mutex<Vec<Outgoing>>,
+    waits: watch::Sender<bool>,
+}
+
+/// Sends what was refused again, until all of it has gone.
+#[derive(Debug, Clone)]
+struct Again {
+    sessions: Arc<Sessions>,
+    bus: Sender,
+}
+
+impl Again {
+    async fn send_all(self) {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            let refused = {
+                let mut refused = self.sessions.refused();
+                if refused.is_empty() {
+                    self.sessions.waits.send_replace(false);
+                    return;
+                }
+                std::mem::take(&mut *refused)
+            };
+            for answer in refused {
+                if self.bus.send(answer).is_err() {
+                    tracing::warn!("an answer was given up");
+                }
+            }
+        }
+    }
+}
 
 impl Sessions {
-    /// Gives an answer back that the bus did not take.
-    fn hear(&self, event: Event) -> Option<Outgoing> {
+    /// Whether the first of some answers was refused.
+    fn hear(&self, event: Event) -> bool {
         match event {
             Event::Received(envelopes) => {
                 for envelope in envelopes {
@@ -186,17 +214,23 @@ impl Sessions {
             }
             Event::Refused { envelope, reason } => {
                 tracing::debug!(reason, "an answer has to wait");
-                return Some(envelope);
+                let mut refused = self.refused();
+                refused.push(envelope);
+                return !self.waits.send_replace(true);
             }
             Event::Uncertain { reason, .. } => tracing::warn!(reason, "an answer may be lost"),
             Event::Lost { reason } => tracing::warn!(reason, "bus lost"),
             Event::Restored => tracing::info!("bus restored"),
         }
-        None
+        false
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), mpsc::Sender<Delivery>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Vec<Outgoing>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -228,6 +262,8 @@ impl Port for RedisPort {
         let to = Recipient::Worker(asker.address.clone());
         let (thread, xid) = (asker.thread.clone(), asker.xid.clone().unwrap_or_default());
         let mut envelope = Outgoing { to, thread, xid, body };
+        // Fails only when the sender is gone, which we hold.
+        self.sessions.waits.subscribe().wait_for(|waits| !waits).await.map_err(|_| Gone)?;
         let began = tokio::time::Instant::now();
         while let Err(back) = self.bus.send(envelope) {
             if began.elapsed() > PATIENCE {
