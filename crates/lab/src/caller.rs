@@ -45,6 +45,9 @@ pub enum Heard {
     },
 }
 
+/// Where sites have their gateway. A balancer passes nothing else on.
+pub const PATH: &str = "/osrf-websocket-translator";
+
 /// The trace of every CONNECT that these clients send; requests have others.
 const CONNECT_TRACE: u32 = 0;
 
@@ -54,7 +57,7 @@ impl Caller {
     /// # Errors
     /// The gateway refuses.
     pub async fn connect(server: SocketAddr) -> io::Result<Self> {
-        Ok(Self::on(RawClient::connect(server, "/").await?))
+        Ok(Self::on(RawClient::connect(server, PATH).await?))
     }
 }
 
@@ -156,6 +159,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
             End::Fin => Ok(self.ledger.close()),
             End::Reset => Err(io::Error::other("reset behind the Close")),
         }
+    }
+
+    /// What the client has seen on a connection that is gone already.
+    #[must_use]
+    pub fn abandon(self) -> Totals {
+        self.ledger.close()
     }
 
     fn take(&mut self, text: &str) -> io::Result<Heard> {

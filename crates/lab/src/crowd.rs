@@ -1,7 +1,9 @@
-//! Clients that keep the close contract, each with errands of its own and a ledger of what it was
-//! answered, while somebody does something to their gateway or its bus.
+//! Clients, each with errands of its own and a ledger of what it was answered, while somebody does
+//! something to their gateway or its bus. They keep the close contract, unless their habits are
+//! others.
 
 mod client;
+mod visit;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +20,32 @@ use crate::ledger::Totals;
 
 /// The label under which the bus counts their requests.
 pub const LABEL: &str = "crowd";
+
+/// How clients behave.
+#[derive(Debug, Clone, Copy)]
+pub struct Habits {
+    /// What a Close left without an answer is sent again, as the close contract allows. Browsers
+    /// as they are today forget it.
+    pub resends: bool,
+    /// An end of TCP without a Close is counted; otherwise it is an error.
+    pub endures: bool,
+    /// Between two errands.
+    pub longest_thought: Duration,
+    /// How long a worker works on a request.
+    pub longest_work: Duration,
+}
+
+impl Default for Habits {
+    /// Busy clients that keep the close contract.
+    fn default() -> Self {
+        Self {
+            resends: true,
+            endures: false,
+            longest_thought: Duration::from_millis(40),
+            longest_work: Duration::ZERO,
+        }
+    }
+}
 
 /// What clients have seen.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,10 +66,12 @@ pub struct Seen {
     pub deadline: u64,
     /// Connects that the kernel refused.
     pub refused: u64,
-    /// Connects that were answered with a 503.
+    /// Connects that were answered with a 503, or by a balancer with a 502 or 504.
     pub unavailable: u64,
     /// Connects that were reset: they came between the last look at the queue and its end.
     pub reset: u64,
+    /// Connections that ended without a Close, for clients that endure it.
+    pub broken: u64,
 }
 
 /// What the clients are to do.
@@ -71,11 +101,17 @@ impl Crowd {
     /// So many clients, who begin at once.
     #[must_use]
     pub fn enter(server: SocketAddr, count: u64, chance: &mut Chance) -> Self {
+        Self::with(Habits::default(), server, count, chance)
+    }
+
+    /// The same with other habits.
+    #[must_use]
+    pub fn with(habits: Habits, server: SocketAddr, count: u64, chance: &mut Chance) -> Self {
         let (stage, running) = watch::channel(Stage::Running);
         let busy = Arc::new(());
         let mut clients = JoinSet::new();
         for number in 0..count {
-            let client = Client::new(server, number, chance.fork(), running.clone());
+            let client = Client::new(server, habits, number, chance.fork(), running.clone());
             clients.spawn(client.live(Arc::clone(&busy)));
         }
         Self { clients, stage: Arc::new(stage), busy }
@@ -130,5 +166,6 @@ impl AddAssign for Seen {
         self.refused += other.refused;
         self.unavailable += other.unavailable;
         self.reset += other.reset;
+        self.broken += other.broken;
     }
 }

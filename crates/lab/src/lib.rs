@@ -1,11 +1,13 @@
 //! What tests and measurements of the gateway are made of. Not shipped.
 
+pub mod balancer;
 pub mod bus;
 pub mod caller;
 pub mod chance;
 pub mod compare;
 pub mod crossing;
 pub mod crowd;
+pub mod delay;
 pub mod echo;
 pub mod kernel;
 pub mod ledger;
@@ -16,5 +18,6 @@ pub mod proof;
 pub mod proxied;
 pub mod proxy;
 pub mod raw;
+pub mod rolling;
 pub mod site;
 pub mod tide;

@@ -30,10 +30,16 @@ pub enum Kind {
 /// A running proxy; told to end when dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    child: Child,
     plain: SocketAddr,
     tls: SocketAddr,
     certificate: CertificateDer<'static>,
+    _process: Process,
+}
+
+/// The process of a proxy, of whatever configuration; told to end when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
     /// Removed last.
     _directory: tempfile::TempDir,
 }
@@ -114,29 +120,10 @@ impl Proxy {
         std::fs::write(directory.path().join("both.pem"), certificate + &key)?;
 
         let (plain, tls) = (free_port().await?, free_port().await?);
-        let configuration = directory.path().join("proxy.conf");
-        std::fs::write(&configuration, kind.configuration(plain, tls, upstream))?;
-        let log = directory.path().join("log");
-        let mut command = kind.command(&configuration, directory.path());
-        command.stderr(std::fs::File::create(&log)?);
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let began = Instant::now();
-        while TcpStream::connect(plain).await.is_err() {
-            if let Some(status) = child.try_wait()? {
-                let log = std::fs::read_to_string(&log)?;
-                return Err(io::Error::other(format!("{}: {status}: {log}", kind.program())));
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let configuration = kind.configuration(plain, tls, upstream);
+        let process = Process::start(kind, directory, &configuration, plain).await?;
         let certificate = certified.cert.der().clone();
-        Ok(Some(Self { child, plain, tls, certificate, _directory: directory }))
+        Ok(process.map(|process| Self { plain, tls, certificate, _process: process }))
     }
 
     /// A client of the gateway behind it, with a receive buffer of this many bytes.
@@ -172,7 +159,45 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Process {
+    /// Starts it in a directory that has what the configuration names, and waits until it accepts
+    /// at this address. `None` if this host has no such program.
+    ///
+    /// # Errors
+    /// It does not come up; the text is its log.
+    pub(crate) async fn start(
+        kind: Kind,
+        directory: tempfile::TempDir,
+        configuration: &str,
+        accepts: SocketAddr,
+    ) -> io::Result<Option<Self>> {
+        let file = directory.path().join("proxy.conf");
+        std::fs::write(&file, configuration)?;
+        let log = directory.path().join("log");
+        let mut command = kind.command(&file, directory.path());
+        command.stderr(std::fs::File::create(&log)?);
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut process = Self { child, _directory: directory };
+        let began = Instant::now();
+        while TcpStream::connect(accepts).await.is_err() {
+            if let Some(status) = process.child.try_wait()? {
+                let log = std::fs::read_to_string(&log)?;
+                return Err(io::Error::other(format!("{}: {status}: {log}", kind.program())));
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(Some(process))
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         // nginx's workers end with their master only if it is asked.
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
@@ -197,6 +222,6 @@ fn pem(label: &str, der: &[u8]) -> String {
 }
 
 /// A port that is free now. Another process may take it first: then the proxy does not come up.
-async fn free_port() -> io::Result<SocketAddr> {
+pub(crate) async fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()
 }
