@@ -60,8 +60,11 @@ pub enum Input {
 pub enum Output {
     /// Say that this gateway is leaving: not ready.
     Announce,
-    /// Refuse new connections; `Input::Refused` when it is done.
+    /// Refuse new connections; `Input::Refused` when it is done. If the drain is final, sockets
+    /// that others listen on as well are left to them.
     Refuse,
+    /// The process, which refuses already, is to end after all: leave them now.
+    Leave,
     /// Order this connection to drain.
     Ask(ConnectionId, Deadlines),
     /// Take every order to drain back.
@@ -271,7 +274,7 @@ impl Drain {
         seed: u64,
         now: Instant,
     ) {
-        self.exit |= exit;
+        self.make_final(exit);
         if self.phase == Phase::Serving {
             self.phase = Phase::Announce;
             self.began = Some(now);
@@ -294,7 +297,7 @@ impl Drain {
     }
 
     fn on_hurry(&mut self, now: Instant) {
-        self.exit = true;
+        self.make_final(true);
         if self.phase == Phase::Serving {
             self.began = Some(now);
             self.at_start = self.connections.len();
@@ -311,6 +314,14 @@ impl Drain {
             Phase::Ebb => self.ask_all(now, |_| now),
             Phase::Drained => self.outputs.push_back(Output::Exit(self.verdict())),
         }
+    }
+
+    fn make_final(&mut self, exit: bool) {
+        let refuses = matches!(self.phase, Phase::Refuse | Phase::Ebb);
+        if exit && !self.exit && refuses {
+            self.outputs.push_back(Output::Leave);
+        }
+        self.exit |= exit;
     }
 
     fn advance(&mut self, now: Instant) {

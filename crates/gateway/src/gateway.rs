@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 pub use self::place::Place;
 use crate::books::{Books, Fixed, shown};
 use crate::clock::now;
+use crate::front::Then;
 use crate::hub::Hub;
 use crate::mailbox::Letter;
 use crate::operate::status::Phase;
@@ -48,7 +49,9 @@ pub struct Limits {
 #[derive(Debug)]
 pub enum Order {
     /// Refuse new clients, and say so with [`Gateway::refused`] and this number.
-    Refuse(u64),
+    Refuse(u64, Then),
+    /// The process is to end after all: leave inherited sockets to a successor.
+    Leave,
     /// Accept again.
     Serve,
     /// Say when everything before this is done.
@@ -210,8 +213,10 @@ impl Gateway {
             }
             Output::Refuse => {
                 books.orders += 1;
-                self.order(Order::Refuse(books.orders));
+                let then = if books.drain.is_final() { Then::Leave } else { Then::Stay };
+                self.order(Order::Refuse(books.orders, then));
             }
+            Output::Leave => self.order(Order::Leave),
             Output::Serve => {
                 tracing::info!("drain called off: serving again");
                 systemd::status("serving");

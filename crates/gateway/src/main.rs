@@ -5,12 +5,21 @@ use std::process::ExitCode;
 use slackwater::cli::{self, Command};
 use slackwater::command;
 use slackwater::config::{ServeOptions, Settings, Surroundings, raise_open_files};
+use slackwater::front::{Inherited, inherited};
 use slackwater::operate::logs;
 use slackwater::serve::serve;
 
 fn main() -> ExitCode {
     raise_open_files();
-    let surroundings = Surroundings::of_process();
+    // First, while there is one thread.
+    let inherited = match inherited::take() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            command::complain(&error.into());
+            return ExitCode::from(2);
+        }
+    };
+    let surroundings = Surroundings::of_process(&inherited);
     let command = match cli::parse(std::env::args_os(), &surroundings.variables) {
         Ok(command) => command,
         Err(error) => error.exit(),
@@ -19,7 +28,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run(command, &surroundings)));
+        .and_then(|runtime| runtime.block_on(run(command, &surroundings, inherited)));
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -29,18 +38,23 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command, surroundings: &Surroundings) -> anyhow::Result<ExitCode> {
+async fn run(
+    command: Command,
+    surroundings: &Surroundings,
+    inherited: Vec<Inherited>,
+) -> anyhow::Result<ExitCode> {
     match command {
         Command::Client(command) => Ok(command::run(command, surroundings).await),
-        Command::Serve(options) => serve_with(*options, surroundings).await,
+        Command::Serve(options) => serve_with(*options, surroundings, inherited).await,
     }
 }
 
 async fn serve_with(
     options: ServeOptions,
     surroundings: &Surroundings,
+    inherited: Vec<Inherited>,
 ) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(options, surroundings)?;
     let _logging = logs::install(&settings.log)?;
-    Ok(serve(settings, surroundings).await?)
+    Ok(serve(settings, surroundings, inherited).await?)
 }

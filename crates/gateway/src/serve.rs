@@ -17,7 +17,9 @@ use crate::clients::Clients;
 use crate::command::print;
 use crate::config::{CloseFin, Refuse, Settings, Surroundings, Transport};
 use crate::front::listener::Refusal;
-use crate::front::{self, Front, ListenAddress, ListenError, Listener, Then, handshake, websocket};
+use crate::front::{
+    self, Front, Inherited, ListenAddress, ListenError, Listener, Then, handshake, websocket,
+};
 use crate::gateway::{Gateway, Limits, Order};
 use crate::operate::control::{ControlSocket, Server, SocketError};
 use crate::operate::signals::Signals;
@@ -74,14 +76,11 @@ pub enum ServeError {
 pub async fn serve(
     settings: Settings,
     surroundings: &Surroundings,
+    inherited: Vec<Inherited>,
 ) -> Result<ExitCode, ServeError> {
     let signals = Signals::install()
         .map_err(|reason| ServeError::System { what: "signal handlers", reason })?;
-    let listeners = settings
-        .listen
-        .iter()
-        .map(|address| Listener::bind(address.clone(), refusal(settings.drain.refuse)))
-        .collect::<Result<Vec<_>, _>>()?;
+    let listeners = listeners(&settings, inherited)?;
     let bound: Vec<ListenAddress> =
         listeners.iter().map(|listener| listener.address().clone()).collect();
     let control = ControlSocket::bind(settings.control.as_deref(), surroundings, &bound)?;
@@ -128,6 +127,8 @@ pub async fn serve(
         () = obey_orders(&gateway, &front, orders) => gateway.exit().await,
     };
 
+    // If it was drained already, who comes to an inherited socket was answered 503 until now.
+    front.refuse(Then::Leave).await.ok();
     for server in servers {
         server.finish().await;
     }
@@ -145,14 +146,31 @@ pub async fn serve(
     Ok(ExitCode::from(verdict.exit_code()))
 }
 
+/// The inherited sockets, and those that are to be bound beside them.
+fn listeners(settings: &Settings, inherited: Vec<Inherited>) -> Result<Vec<Listener>, ListenError> {
+    let taken: Vec<ListenAddress> =
+        inherited.iter().map(|socket| socket.address().clone()).collect();
+    let inherited = inherited.into_iter().map(|socket| {
+        let address = socket.address().clone();
+        Listener::inherited(socket).map_err(|source| ListenError { address, source })
+    });
+    let bound = settings.listen.iter().filter(|address| !taken.contains(address));
+    let bound =
+        bound.map(|address| Listener::bind(address.clone(), refusal(settings.drain.refuse)));
+    inherited.chain(bound).collect()
+}
+
 /// Carries out what the drain wants of the listeners, one order after the other.
 async fn obey_orders(gateway: &Gateway, front: &Front, mut orders: mpsc::UnboundedReceiver<Order>) {
     while let Some(order) = orders.recv().await {
         match order {
-            Order::Refuse(number) => {
+            Order::Refuse(number, then) => {
                 // It has logged what went wrong; who could not be refused is drained.
-                front.refuse(Then::Stay).await.ok();
+                front.refuse(then).await.ok();
                 gateway.refused(number);
+            }
+            Order::Leave => {
+                front.refuse(Then::Leave).await.ok();
             }
             Order::Serve => {
                 if let Err(error) = front.reopen().await {

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,10 @@ pub use rustix::process::Signal;
 
 /// How long anything is waited for that should come at once.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A shell's part of starting a program with a socket, which it has as its stdin.
+const PASS_STDIN_ON: &str = "exec 3<&0 </dev/null; \
+                             export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=test; exec \"$@\"";
 
 /// A running gateway; killed when dropped.
 #[derive(Debug)]
@@ -39,14 +44,35 @@ impl Gateway {
     /// # Errors
     /// It ended, or did not serve in time; the error's text is its log.
     pub async fn start(program: impl AsRef<Path>, options: &[&str]) -> io::Result<Self> {
-        let program = program.as_ref().to_owned();
-        let directory = tempfile::tempdir()?;
-        let mut command = Command::new(&program);
-        command.arg("serve").arg("--control").arg(directory.path().join("control"));
+        let mut command = Command::new(program.as_ref());
+        command.arg("serve").stdin(Stdio::null());
         if !options.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Self::start_as(program.as_ref(), command, options).await
+    }
+
+    /// Starts it as systemd does with a socket unit: the socket is descriptor 3 of the process,
+    /// whose id is in `LISTEN_PID`.
+    ///
+    /// # Errors
+    /// See [`Gateway::start`].
+    pub async fn start_with_socket(
+        program: impl AsRef<Path>,
+        socket: impl Into<OwnedFd>,
+        options: &[&str],
+    ) -> io::Result<Self> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", PASS_STDIN_ON, "sh"]).arg(program.as_ref()).arg("serve");
+        command.stdin(Stdio::from(socket.into()));
+        Self::start_as(program.as_ref(), command, options).await
+    }
+
+    async fn start_as(program: &Path, mut command: Command, options: &[&str]) -> io::Result<Self> {
+        let program = program.to_owned();
+        let directory = tempfile::tempdir()?;
+        command.arg("--control").arg(directory.path().join("control"));
+        command.args(options).stdout(Stdio::null()).stderr(Stdio::piped());
         forget_settings(&mut command);
         let mut child = command.kill_on_drop(true).spawn()?;
         let log = Arc::new(Mutex::new(String::new()));

@@ -165,6 +165,7 @@ impl Play {
                 assert!(self.is_draining && !self.refusing, "once");
                 self.refusing = true;
             }
+            Output::Leave => assert!(self.refusing && self.exits),
             Output::Ask(id, deadlines) => {
                 assert!(self.refusing, "no one is asked to leave while others may come");
                 assert_eq!(deadlines.hard, self.hard);

@@ -31,7 +31,8 @@ pub struct ServeOptions {
     #[arg(long, env = "SLACKWATER_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// Where clients connect: ADDRESS:PORT or unix:/path; repeatable [default: 127.0.0.1:7682]
+    /// Where clients connect: ADDRESS:PORT or unix:/path; repeatable. Sockets that systemd passes on
+    /// are used in any case, and in place of the default [default: 127.0.0.1:7682]
     #[arg(long, env = "SLACKWATER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     #[serde(deserialize_with = "list")]
     pub listen: Option<Vec<ListenAddress>>,

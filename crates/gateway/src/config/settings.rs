@@ -22,7 +22,8 @@ use super::units::{Patience, Period, Size};
 /// The settings of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Where clients connect, in the order given; at least one.
+    /// Where clients connect, at least one: the sockets that were inherited, then those that the
+    /// operator named beside them.
     pub listen: Vec<ListenAddress>,
     /// The bus to relay to.
     pub bus: BusUrl,
@@ -188,9 +189,16 @@ impl Settings {
         let count = |given: Option<Count>, or| given.map_or(or, Count::get);
         let size = |given: Option<Size>, or| given.map_or(or, Size::bytes);
 
-        let listen = options.listen.unwrap_or_else(|| vec![DEFAULT_LISTEN]);
-        if listen.is_empty() {
-            return wrong("listen", "at least one address");
+        let mut listen = surroundings.inherited.clone();
+        match options.listen {
+            Some(given) if given.is_empty() => return wrong("listen", "at least one address"),
+            Some(given) => {
+                let more: Vec<_> =
+                    given.into_iter().filter(|address| !listen.contains(address)).collect();
+                listen.extend(more);
+            }
+            None if listen.is_empty() => listen.push(DEFAULT_LISTEN),
+            None => {}
         }
         let deadline = period_or_off(options.deadline, Some(seconds(120)));
         let announce = period(options.announce, Duration::ZERO);

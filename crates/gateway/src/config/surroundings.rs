@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use rustix::process::{Resource, getrlimit, getuid, setrlimit};
 
 use super::settings::DEFAULT_LISTEN;
-use crate::front::ListenAddress;
+use crate::front::{Inherited, ListenAddress};
 
 /// What the process finds around it.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,8 @@ pub struct Surroundings {
     pub user: u32,
     /// How many descriptors the process may have open; `None` is no limit.
     pub open_files: Option<u64>,
+    /// Where sockets listen that the process was started with.
+    pub inherited: Vec<ListenAddress>,
     /// The names of the environment variables that begin with `SLACKWATER_`.
     pub variables: Vec<String>,
 }
@@ -46,7 +48,7 @@ pub fn raise_open_files() {
 
 impl Surroundings {
     /// Asks the operating system. The limit on open files is the soft one as it stands now.
-    pub fn of_process() -> Self {
+    pub fn of_process(inherited: &[Inherited]) -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
             runtime_directory: set("RUNTIME_DIRECTORY"),
@@ -57,6 +59,7 @@ impl Surroundings {
                 .or_else(|| Some(PathBuf::from(set("HOME")?).join(".local/state"))),
             user: getuid().as_raw(),
             open_files: getrlimit(Resource::Nofile).current,
+            inherited: inherited.iter().map(|socket| socket.address().clone()).collect(),
             variables: std::env::vars_os()
                 .filter_map(|(name, _)| name.into_string().ok())
                 .filter(|name| name.starts_with("SLACKWATER_"))

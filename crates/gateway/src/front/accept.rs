@@ -34,7 +34,8 @@ pub(super) async fn run<H: Handler>(
                 (stream, peer) = listener.accept() => match order.mode {
                     Mode::Serving => {
                         let token = shared.undecided.token();
-                        tokio::spawn(http::serve(stream, peer, Arc::clone(&shared), token));
+                        let door = http::Door { peer, inherited: listener.is_inherited() };
+                        tokio::spawn(http::serve(stream, door, Arc::clone(&shared), token));
                     }
                     Mode::Refusing(_) => drop(tokio::spawn(http::turn_away(stream, None))),
                 },
@@ -54,7 +55,11 @@ async fn obey(mode: Mode, listener: &mut Listener, undecided: &TaskTracker) -> i
             tracing::debug!(address = %listener.address(), ?then, "no longer listening");
             shut
         }
-        Mode::Refusing(Then::Leave) if listener.is_inherited() => listener.leave(),
+        Mode::Refusing(Then::Leave) if listener.is_inherited() => {
+            let left = listener.leave();
+            tracing::debug!(address = %listener.address(), "no longer accepting");
+            left
+        }
         Mode::Refusing(_) => Ok(()),
     };
     if let Err(error) = &result {

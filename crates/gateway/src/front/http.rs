@@ -1,7 +1,8 @@
 //! One accepted connection, until it is a WebSocket or gone.
 //!
 //! Law: one request a connection, answered within the handshake's time whatever the client does;
-//! and the moment the gate closes, whoever is not yet a client gets a 503.
+//! and the moment the gate closes, whoever is not yet a client gets a 503. Only who came through a
+//! socket that a successor will have may finish his handshake, for a second.
 
 use std::convert::Infallible;
 use std::future::{poll_fn, ready};
@@ -55,7 +56,18 @@ const LINGER_BYTES: u64 = 256 * 1024;
 /// Seconds after which somebody who was turned away may try again.
 const RETRY: &str = "5";
 
+/// How long who was accepted just before the process began to end may take for his handshake.
+const FINISHING: Duration = Duration::from_secs(1);
+
 type Answer = Response<Full<Bytes>>;
+
+/// How a connection came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Door {
+    pub(super) peer: ClientAddress,
+    /// Through a socket on which a successor may listen.
+    pub(super) inherited: bool,
+}
 
 /// What was decided on the one request.
 enum Decision<P> {
@@ -66,11 +78,11 @@ enum Decision<P> {
 /// Answers the request on this connection, or hands it over as a client.
 pub(super) async fn serve<H: Handler>(
     stream: Stream,
-    peer: ClientAddress,
+    door: Door,
     shared: Arc<Shared<H>>,
     undecided: TaskTrackerToken,
 ) {
-    match exchange(stream, peer, &shared).await {
+    match exchange(stream, door, &shared).await {
         Left::Nothing => {}
         Left::Answered(stream) => linger(stream, "", Some(undecided)).await,
         Left::Unanswered(stream, answer) => linger(stream, answer, Some(undecided)).await,
@@ -96,14 +108,11 @@ enum Interruption {
     TimedOut,
 }
 
-async fn exchange<H: Handler>(
-    stream: Stream,
-    peer: ClientAddress,
-    shared: &Arc<Shared<H>>,
-) -> Left {
+async fn exchange<H: Handler>(stream: Stream, door: Door, shared: &Arc<Shared<H>>) -> Left {
+    let Door { peer, inherited } = door;
     let decision = OnceLock::new();
     let service = service_fn(|request: Request<Incoming>| {
-        ready(Ok::<_, Infallible>(answer(request, shared, &decision)))
+        ready(Ok::<_, Infallible>(answer(request, inherited, shared, &decision)))
     });
     let mut http = http1::Builder::new();
     // The time of the whole exchange is bounded below.
@@ -115,7 +124,10 @@ async fn exchange<H: Handler>(
         let mut gate = shared.gate.clone();
         let refusing = async {
             // A gate that is gone refuses too: the process is ending.
-            gate.wait_for(|order| order.refuses()).await.ok();
+            let order = gate.wait_for(|order| order.refuses()).await.map(|order| *order);
+            if inherited && order.is_ok_and(|order| order.leaves()) {
+                tokio::time::sleep(FINISHING).await;
+            }
             if decision.get().is_some() {
                 std::future::pending::<()>().await;
             }
@@ -157,11 +169,12 @@ async fn exchange<H: Handler>(
 
 fn answer<H: Handler>(
     request: Request<Incoming>,
+    inherited: bool,
     shared: &Shared<H>,
     decision: &OnceLock<Decision<H::Permit>>,
 ) -> Answer {
     let (request, _no_body_is_read) = request.into_parts();
-    let (decided, mut answer) = decide(request, shared);
+    let (decided, mut answer) = decide(request, inherited, shared);
     match decided {
         // Not by hyper's `keep_alive(false)`: that writes `close` into the 101 as well.
         Decision::Answered => {
@@ -174,8 +187,13 @@ fn answer<H: Handler>(
     answer
 }
 
-fn decide<H: Handler>(mut request: Parts, shared: &Shared<H>) -> (Decision<H::Permit>, Answer) {
-    if shared.gate.borrow().refuses() {
+fn decide<H: Handler>(
+    mut request: Parts,
+    inherited: bool,
+    shared: &Shared<H>,
+) -> (Decision<H::Permit>, Answer) {
+    let order = *shared.gate.borrow();
+    if order.refuses() && !(inherited && order.leaves()) {
         return (Decision::Answered, unavailable("this server takes no new clients now"));
     }
     if !handshake::asks_for_websocket(&request.headers) {

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, sleep};
 
 use super::address::ClientAddress;
+use super::inherited::Inherited;
 use super::stream::Stream;
 
 /// `ADDR:PORT` or `unix:/path`.
@@ -103,8 +104,9 @@ enum Listening {
     Idle(Option<Idle>),
 }
 
+/// A socket apart from the runtime.
 #[derive(Debug)]
-enum Idle {
+pub(super) enum Idle {
     Tcp(StdTcpListener),
     Unix(StdUnixListener),
 }
@@ -134,22 +136,18 @@ impl Listener {
         }
     }
 
-    /// Takes over a TCP socket on which somebody else listens as well, such as the service
-    /// manager. It will never be shut. Must be called within a tokio runtime.
+    /// Listens on a socket on which somebody else listens as well, such as the service manager.
+    /// It will never be shut. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// It is no listening socket.
-    pub fn inherited(socket: StdTcpListener) -> io::Result<Self> {
-        let address = ListenAddress::Tcp(socket.local_addr()?);
-        socket.set_nonblocking(true)?;
-        Ok(Self {
-            address,
-            refusal: Refusal::Answer,
-            inherited: true,
-            socket: Listening::Tcp(TcpListener::from_std(socket)?),
-            complained: None,
-            file: None,
-        })
+    /// The runtime does not take it.
+    pub fn inherited(Inherited { address, socket }: Inherited) -> io::Result<Self> {
+        let socket = match socket {
+            Idle::Tcp(socket) => Listening::Tcp(TcpListener::from_std(socket)?),
+            Idle::Unix(socket) => Listening::Unix(UnixListener::from_std(socket)?),
+        };
+        let refusal = Refusal::Answer;
+        Ok(Self { address, refusal, inherited: true, socket, complained: None, file: None })
     }
 
     /// Where it listens, with the port that the kernel chose.

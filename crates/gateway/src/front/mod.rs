@@ -19,6 +19,7 @@ pub mod address;
 pub mod boundary;
 pub mod handshake;
 mod http;
+pub mod inherited;
 pub mod listener;
 mod metered;
 pub mod origin;
@@ -28,6 +29,7 @@ pub mod websocket;
 
 pub use self::address::ClientAddress;
 pub use self::http::Settings;
+pub use self::inherited::Inherited;
 pub use self::listener::{ListenAddress, ListenError, Listener};
 pub use self::stream::Stream;
 pub use self::websocket::WebSocket;
@@ -67,7 +69,8 @@ pub struct Client<P> {
 pub enum Then {
     /// The process stays: they are answered 503.
     Stay,
-    /// The process is ending: their queue is left to whoever listens there next.
+    /// The process is ending: their queue is left to whoever listens there next. Who was accepted
+    /// from them just before is still served, since he would not be refused there either.
     Leave,
 }
 
@@ -100,6 +103,14 @@ impl Order {
         match self.mode {
             Mode::Serving => false,
             Mode::Refusing(_) => true,
+        }
+    }
+
+    /// Whether those who come from an inherited socket go to whoever listens there next.
+    fn leaves(&self) -> bool {
+        match self.mode {
+            Mode::Serving | Mode::Refusing(Then::Stay) => false,
+            Mode::Refusing(Then::Leave) => true,
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod client;
 mod deadline;
+mod inherited;
 mod refusal;
 mod rows;
 mod signals;

@@ -2,10 +2,11 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener as StdTcpListener, TcpStream as StdTcpStream};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use slackwater::front::listener::Refusal;
-use slackwater::front::{Front, Listener, Then};
+use slackwater::front::{Front, Inherited, Listener, Then};
 use slackwater_lab::raw::{Message, RawClient, exchange, handshake};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -77,7 +78,7 @@ async fn a_front_that_is_told_to_answers_503_until_it_is_reopened() {
 async fn an_inherited_socket_is_never_shut() {
     let owner = StdTcpListener::bind("127.0.0.1:0").unwrap();
     let server = owner.local_addr().unwrap();
-    let inherited = Listener::inherited(owner.try_clone().unwrap()).unwrap();
+    let inherited = inherited(&owner);
     let front = Front::start(vec![inherited], settings(), Greeter::new(usize::MAX));
     assert_serves(server).await;
 
@@ -124,6 +125,42 @@ async fn an_order_that_is_overtaken_returns() {
         reopened.unwrap();
     }
     assert_serves(server).await;
+}
+
+/// As systemd passes it on.
+fn inherited(owner: &StdTcpListener) -> Listener {
+    let socket = OwnedFd::from(owner.try_clone().unwrap());
+    Listener::inherited(Inherited::try_from(socket).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn who_was_accepted_from_an_inherited_socket_is_served_while_the_process_leaves() {
+    let owner = StdTcpListener::bind("127.0.0.1:0").unwrap();
+    let server = owner.local_addr().unwrap();
+    let front = Front::start(vec![inherited(&owner)], settings(), Greeter::new(usize::MAX));
+    let (request, mut halves) = (handshake("/", ""), Vec::new());
+    for cut in [0, 50] {
+        let stream = TcpStream::connect(server).await.unwrap();
+        let mut client = RawClient::without_handshake(stream).unwrap();
+        client.send_bytes(&request.as_bytes()[..cut]).await.unwrap();
+        halves.push((client, cut));
+    }
+    let stream = TcpStream::connect(server).await.unwrap();
+    let mut silent = RawClient::without_handshake(stream).unwrap();
+    // By then all of them were accepted.
+    assert_serves(server).await;
+    let leave = front.refuse(Then::Leave);
+    let finish = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for (client, cut) in &mut halves {
+            client.send_bytes(&request.as_bytes()[*cut..]).await.unwrap();
+            client.finish_handshake().await.unwrap();
+        }
+    };
+    let (left, ()) = tokio::join!(leave, finish);
+    left.unwrap();
+    let answer = silent.finish_handshake().await.unwrap_err().to_string();
+    assert_is_503(&answer);
 }
 
 async fn assert_serves(server: SocketAddr) {

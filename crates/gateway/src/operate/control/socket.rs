@@ -243,7 +243,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let surroundings = Surroundings {
             xdg_runtime_dir: Some(directory.path().into()),
-            ..Surroundings::of_process()
+            ..Surroundings::of_process(&[])
         };
         let surroundings = Surroundings { runtime_directory: None, ..surroundings };
         let listening = ["127.0.0.1:4711".parse().unwrap()];
@@ -262,7 +262,7 @@ mod tests {
         let surroundings = Surroundings {
             runtime_directory: None,
             xdg_runtime_dir: Some(directory.path().into()),
-            ..Surroundings::of_process()
+            ..Surroundings::of_process(&[])
         };
         let bound = ControlSocket::bind(None, &surroundings, &[]);
         assert!(matches!(bound, Err(SocketError::NotOurs(_))));
