@@ -175,6 +175,11 @@ impl Gateway {
         }
     }
 
+    /// Whether the process ends when it is drained.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.books().drain.is_final()
+    }
+
     pub(crate) fn sessions(&self) -> &Arc<session::Config> {
         &self.sessions
     }
@@ -206,7 +211,6 @@ impl Gateway {
             Output::Announce => {
                 let connections = books.drain.connections();
                 tracing::info!(connections, "draining: not ready for new clients any more");
-                systemd::status("draining");
                 if books.drain.is_final() {
                     systemd::stopping();
                 }
@@ -216,10 +220,12 @@ impl Gateway {
                 let then = if books.drain.is_final() { Then::Leave } else { Then::Stay };
                 self.order(Order::Refuse(books.orders, then));
             }
-            Output::Leave => self.order(Order::Leave),
+            Output::Leave => {
+                systemd::stopping();
+                self.order(Order::Leave);
+            }
             Output::Serve => {
                 tracing::info!("drain called off: serving again");
-                systemd::status("serving");
                 books.orders += 1;
                 self.order(Order::Serve);
             }
@@ -236,7 +242,6 @@ impl Gateway {
                         tracing::warn!(seconds, count, "drained: the deadline cut something off");
                     }
                 }
-                systemd::status("drained");
             }
             Output::Exit(verdict) => {
                 self.exit.send_replace(Some(*verdict));

@@ -114,7 +114,9 @@ pub async fn serve(
     }
     greet(&bound);
     systemd::ready();
-    systemd::status("serving");
+    let watched = Arc::clone(&gateway);
+    // Beside the rest, to the end of the process.
+    tokio::spawn(async move { systemd::feed_watchdog(&watched).await });
 
     let reader = Arc::clone(&gateway);
     // Beside the rest: what workers are told at the very end still passes the bus.
@@ -124,6 +126,7 @@ pub async fn serve(
         // None of these ends before the process does.
         () = signals.obey(&gateway) => gateway.exit().await,
         () = gateway.keep_time() => gateway.exit().await,
+        () = systemd::keep_informed(&gateway) => gateway.exit().await,
         () = obey_orders(&gateway, &front, orders) => gateway.exit().await,
     };
 

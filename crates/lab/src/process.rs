@@ -52,6 +52,21 @@ impl Gateway {
         Self::start_as(program.as_ref(), command, options).await
     }
 
+    /// The same with more in its environment.
+    ///
+    /// # Errors
+    /// See [`Gateway::start`].
+    pub async fn start_in(
+        program: impl AsRef<Path>,
+        environment: &[(&str, &str)],
+        options: &[&str],
+    ) -> io::Result<Self> {
+        let mut command = Command::new(program.as_ref());
+        command.arg("serve").args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null());
+        command.envs(environment.iter().copied());
+        Self::start_as(program.as_ref(), command, options).await
+    }
+
     /// Starts it as systemd does with a socket unit: the socket is descriptor 3 of the process,
     /// whose id is in `LISTEN_PID`.
     ///

@@ -12,6 +12,7 @@ mod inherited;
 mod refusal;
 mod rows;
 mod signals;
+mod systemd;
 
 use std::io;
 
