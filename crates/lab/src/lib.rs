@@ -11,6 +11,7 @@ pub mod delay;
 pub mod echo;
 pub mod kernel;
 pub mod ledger;
+pub mod machine;
 pub mod measure;
 pub mod opensrf;
 pub mod process;

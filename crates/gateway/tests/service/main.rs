@@ -1,0 +1,199 @@
+//! The units in `packaging/systemd`, as systemd itself sees and runs them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use slackwater_lab::machine::{File, Machine};
+use slackwater_lab::opensrf;
+use slackwater_lab::proof::skipped;
+use slackwater_lab::raw::{End, Message, RawClient};
+
+const DEMO: &str = "slackwater.demo";
+
+/// What puts Slackwater in the place of websocketd, and the unit that sites have of that.
+const DROP_IN: &str = "websocketd-osrf.service.d/slackwater.conf";
+const WEBSOCKETD: &str = "[Unit]\nDescription=Websocketd OpenSRF\nAfter=network.target\n\n\
+    [Service]\nType=simple\nUser=root\nExecStart=/bin/true --loglevel error --maxforks 250\n\n\
+    [Install]\nWantedBy=multi-user.target\n";
+
+fn unit(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/systemd").join(name)
+}
+
+/// Runs systemd-analyze on a service, if it is there.
+fn analyze(arguments: &[&str], unit: &Path) -> Option<std::process::Output> {
+    match Command::new("systemd-analyze").args(arguments).arg(unit).output() {
+        Ok(output) => Some(output),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            skipped("the units, by systemd-analyze", "there is none");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn the_service_is_exposed_no_more_than_2_of_10() {
+    let arguments = ["security", "--offline=true", "--no-pager", "--threshold=20"];
+    if let Some(output) = analyze(&arguments, &unit("slackwater.service")) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+/// A port that is free now; the container has the network of this machine.
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A systemd with the program and the units as a package would bring them, on a port of its own.
+async fn machine(what: &str, address: SocketAddr) -> Option<Machine> {
+    let read = |path: PathBuf| std::fs::read(path).unwrap();
+    let file = |path, content: Vec<u8>, mode| File { path, content, mode };
+    let port = format!("[Socket]\nListenStream=\nListenStream={address}\n");
+    let config = format!("listen = [\"{address}\"]\nebb_window = \"0s\"\nlog_level = \"debug\"\n");
+    let drop_in = format!("/etc/systemd/system/{DROP_IN}");
+    let files = [
+        file("/usr/bin/slackwater", read(env!("CARGO_BIN_EXE_slackwater").into()), 0o755),
+        file("/usr/local/bin/slackwater", read(env!("CARGO_BIN_EXE_slackwater").into()), 0o755),
+        file("/etc/systemd/system/websocketd-osrf.service", WEBSOCKETD.into(), 0o644),
+        file(&drop_in, read(unit(DROP_IN)), 0o644),
+        file("/etc/slackwater/slackwater.toml", config.into_bytes(), 0o644),
+        file("/usr/lib/sysusers.d/slackwater.conf", read(unit("slackwater.sysusers")), 0o644),
+        file("/etc/systemd/system/slackwater.service", read(unit("slackwater.service")), 0o644),
+        file("/etc/systemd/system/slackwater.socket", read(unit("slackwater.socket")), 0o644),
+        file("/etc/systemd/system/slackwater.socket.d/port.conf", port.into_bytes(), 0o644),
+    ];
+    Machine::start(what, &files).await.unwrap()
+}
+
+async fn property(machine: &Machine, name: &str) -> String {
+    let shown = ["systemctl", "show", "--value", "--property", name, "slackwater.service"];
+    machine.must(&shown).await.unwrap().trim().to_owned()
+}
+
+async fn until(machine: &Machine, name: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let began = Instant::now();
+    loop {
+        let value = property(machine, name).await;
+        if wanted(&value) {
+            return value;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "{name}: {value}; {}",
+            log(machine).await
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn log(machine: &Machine) -> String {
+    let status = ["systemctl", "status", "--no-pager", "--full", "slackwater.service"];
+    String::from_utf8_lossy(&machine.run(&status).await.unwrap().stdout).into_owned()
+}
+
+/// Begins a request that takes so many seconds.
+async fn ask(client: &mut RawClient, seconds: f64) {
+    let method = format!("{DEMO}.wait");
+    let request = opensrf::request(DEMO, "t", 1, &method, &json!([seconds, "done"]));
+    client.send_text(&request).await.unwrap();
+    // The worker is at it.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+/// Waits for its answer, and for the Close behind it.
+async fn assert_answered_and_drained(client: &mut RawClient) {
+    let mut done = false;
+    loop {
+        match client.read_message().await.unwrap() {
+            Message::Text(text) => {
+                done |= opensrf::answers(&text).iter().any(|answer| answer.content == "done");
+            }
+            Message::Close { code, reason } => {
+                assert_eq!((done, code, reason.as_str()), (true, Some(1012), "drained"));
+                client.close(1012).await.unwrap();
+                assert_eq!(client.end().await.unwrap(), End::Fin);
+                client.shutdown().await.unwrap();
+                return;
+            }
+            other @ Message::Binary(_) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn systemd_verifies_starts_drains_stops_and_restarts_it_and_nobody_loses_an_answer() {
+    let address = free_port();
+    let Some(machine) = machine("the units in a real systemd", address).await else { return };
+    for unit in ["slackwater.service", "slackwater.socket", "websocketd-osrf.service"] {
+        let verified = machine.run(&["systemd-analyze", "verify", unit]).await.unwrap();
+        assert!(verified.status.success(), "{verified:?}");
+        let said = String::from_utf8_lossy(&verified.stderr);
+        assert!(!said.contains("slackwater") && !said.contains("websocketd"), "{said}");
+    }
+    let shown = ["systemctl", "show", "--property", "Type,ExecStart", "websocketd-osrf.service"];
+    let shown = machine.must(&shown).await.unwrap();
+    assert!(shown.contains("Type=notify") && !shown.contains("/bin/true"), "{shown}");
+    service_alone(&machine, address).await;
+    behind_its_socket(&machine, address).await;
+    machine.stop().await.unwrap();
+}
+
+async fn service_alone(machine: &Machine, address: SocketAddr) {
+    if let Err(error) = machine.must(&["systemctl", "start", "slackwater.service"]).await {
+        panic!("{error}\n{}", log(machine).await);
+    }
+    // SIGUSR1: it drains, says so, and stays.
+    let mut client = RawClient::connect(address, "/").await.unwrap();
+    ask(&mut client, 2.5).await;
+    machine.must(&["systemctl", "kill", "-s", "USR1", "slackwater.service"]).await.unwrap();
+    until(machine, "StatusText", |text| text.contains("connections left: 1")).await;
+    assert_answered_and_drained(&mut client).await;
+    until(machine, "StatusText", |text| text == "drained").await;
+    machine.must(&["slackwater", "undrain"]).await.unwrap();
+    until(machine, "StatusText", |text| text == "serving").await;
+
+    // A reload harms nobody.
+    let mut client = RawClient::connect(address, "/").await.unwrap();
+    ask(&mut client, 1.5).await;
+    machine.must(&["systemctl", "reload", "slackwater.service"]).await.unwrap();
+
+    // A stop answers what is pending.
+    let stop = machine.must(&["systemctl", "stop", "slackwater.service"]);
+    let (stopped, ()) = tokio::join!(stop, assert_answered_and_drained(&mut client));
+    stopped.unwrap();
+    assert_eq!(property(machine, "Result").await, "success", "{}", log(machine).await);
+}
+
+async fn behind_its_socket(machine: &Machine, address: SocketAddr) {
+    machine.must(&["systemctl", "start", "slackwater.socket"]).await.unwrap();
+    // The first client starts it.
+    let mut client = RawClient::connect(address, "/").await.unwrap();
+    ask(&mut client, 2.0).await;
+    let first = property(machine, "MainPID").await;
+    let restart = machine.must(&["systemctl", "restart", "slackwater.service"]);
+    let others = async {
+        let mut served = Vec::new();
+        // From the drain on into the life of the successor.
+        for _ in 0..20 {
+            // Who stays without reading would hold the drain.
+            let connect = async move { RawClient::connect(address, "/").await.map(drop) };
+            served.push(tokio::spawn(connect));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        for connected in served {
+            connected.await.unwrap().expect("neither refused nor answered 503");
+        }
+    };
+    let (restarted, (), ()) =
+        tokio::join!(restart, assert_answered_and_drained(&mut client), others);
+    restarted.unwrap();
+    assert_ne!(property(machine, "MainPID").await, first);
+    machine.must(&["systemctl", "stop", "slackwater.socket", "slackwater.service"]).await.unwrap();
+}
