@@ -26,7 +26,6 @@ mkdir "$1/scratch/upper" "$1/scratch/work" "$1/scratch/root"
 mount -t overlay -o "lowerdir=/,upperdir=$1/scratch/upper,workdir=$1/scratch/work" overlay "$1/scratch/root"
 rm -rf "$1"/scratch/root/etc/systemd/system/*.wants
 cp -a "$1/files/." "$1/scratch/root/"
-systemd-sysusers --root="$1/scratch/root" "$1"/files/usr/lib/sysusers.d/*.conf
 exec systemd-nspawn --quiet --register=no --keep-unit --directory="$1/scratch/root" \
     --machine="$2" --console=pipe /lib/systemd/systemd --unit=multi-user.target
 "#;
@@ -51,7 +50,7 @@ pub struct File<'a> {
 }
 
 impl Machine {
-    /// Boots one with these files, users as the `sysusers.d` among them says. `None`, and a loud
+    /// Boots one with these files. `None`, and a loud
     /// word about it, if this machine cannot.
     ///
     /// # Errors
@@ -154,7 +153,7 @@ fn obstacle() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("it takes root".to_owned());
     }
-    let needed = ["systemd-nspawn", "systemd-sysusers", "unshare", "nsenter"];
+    let needed = ["systemd-nspawn", "unshare", "nsenter"];
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there =
         |program: &&str| std::env::split_paths(&path).any(|at| at.join(program).exists());

@@ -1,4 +1,4 @@
-//! The units in `packaging/systemd`, as systemd itself sees and runs them.
+//! The Debian package and the units in `packaging`, as dpkg and systemd themselves see and run them.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
@@ -51,7 +51,26 @@ fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A systemd with the program and the units as a package would bring them, on a port of its own.
+/// The Debian package of the program under test; `None`, loudly, where none can be made.
+fn package() -> Option<Vec<u8>> {
+    if Command::new("dpkg-deb").arg("--version").output().is_err() {
+        skipped("the Debian package", "there is no dpkg-deb");
+        return None;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let build = unit("../deb/build");
+    let built = Command::new(build)
+        .arg(env!("CARGO_BIN_EXE_slackwater"))
+        .arg(directory.path())
+        .env("COMPRESSION", "none")
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{built:?}");
+    Some(std::fs::read(String::from_utf8(built.stdout).unwrap().trim()).unwrap())
+}
+
+/// A systemd with the package, which is not installed yet, and a configuration and a socket on a
+/// port of their own.
 async fn machine(what: &str, address: SocketAddr) -> Option<Machine> {
     let read = |path: PathBuf| std::fs::read(path).unwrap();
     let file = |path, content: Vec<u8>, mode| File { path, content, mode };
@@ -59,14 +78,11 @@ async fn machine(what: &str, address: SocketAddr) -> Option<Machine> {
     let config = format!("listen = [\"{address}\"]\nebb_window = \"0s\"\nlog_level = \"debug\"\n");
     let drop_in = format!("/etc/systemd/system/{DROP_IN}");
     let files = [
-        file("/usr/bin/slackwater", read(env!("CARGO_BIN_EXE_slackwater").into()), 0o755),
+        file("/slackwater.deb", package()?, 0o644),
         file("/usr/local/bin/slackwater", read(env!("CARGO_BIN_EXE_slackwater").into()), 0o755),
         file("/etc/systemd/system/websocketd-osrf.service", WEBSOCKETD.into(), 0o644),
         file(&drop_in, read(unit(DROP_IN)), 0o644),
         file("/etc/slackwater/slackwater.toml", config.into_bytes(), 0o644),
-        file("/usr/lib/sysusers.d/slackwater.conf", read(unit("slackwater.sysusers")), 0o644),
-        file("/etc/systemd/system/slackwater.service", read(unit("slackwater.service")), 0o644),
-        file("/etc/systemd/system/slackwater.socket", read(unit("slackwater.socket")), 0o644),
         file("/etc/systemd/system/slackwater.socket.d/port.conf", port.into_bytes(), 0o644),
     ];
     Machine::start(what, &files).await.unwrap()
@@ -128,9 +144,12 @@ async fn assert_answered_and_drained(client: &mut RawClient) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn systemd_verifies_starts_drains_stops_and_restarts_it_and_nobody_loses_an_answer() {
+async fn the_package_is_installed_verified_started_drained_stopped_restarted_and_purged_and_nobody_loses_an_answer()
+ {
     let address = free_port();
     let Some(machine) = machine("the units in a real systemd", address).await else { return };
+    // The configuration of this machine stays, as an administrator's would.
+    machine.must(&["dpkg", "--force-confold", "--install", "/slackwater.deb"]).await.unwrap();
     for unit in ["slackwater.service", "slackwater.socket", "websocketd-osrf.service"] {
         let verified = machine.run(&["systemd-analyze", "verify", unit]).await.unwrap();
         assert!(verified.status.success(), "{verified:?}");
@@ -142,7 +161,18 @@ async fn systemd_verifies_starts_drains_stops_and_restarts_it_and_nobody_loses_a
     assert!(shown.contains("Type=notify") && !shown.contains("/bin/true"), "{shown}");
     service_alone(&machine, address).await;
     behind_its_socket(&machine, address).await;
+    purged(&machine).await;
     machine.stop().await.unwrap();
+}
+
+async fn purged(machine: &Machine) {
+    machine.must(&["systemctl", "start", "slackwater.service"]).await.unwrap();
+    machine.must(&["dpkg", "--purge", "slackwater"]).await.unwrap();
+    assert_ne!(property(machine, "ActiveState").await, "active");
+    let left = ["/usr/bin/slackwater", "/etc/slackwater", "/var/lib/slackwater"];
+    for path in left {
+        assert!(!machine.run(&["test", "-e", path]).await.unwrap().status.success(), "{path}");
+    }
 }
 
 async fn service_alone(machine: &Machine, address: SocketAddr) {
