@@ -59,17 +59,22 @@ impl Drop for Delay {
     }
 }
 
-/// An error on one side resets the other.
-async fn carry(client: TcpStream, server: SocketAddr, way: Duration) -> io::Result<()> {
+/// An error on one side resets the other; an orderly end leaves what is on its way to be read.
+async fn carry(mut client: TcpStream, server: SocketAddr, way: Duration) -> io::Result<()> {
     client.set_nodelay(true)?;
-    client.set_zero_linger()?;
-    let server = TcpStream::connect(server).await?;
+    let mut server = TcpStream::connect(server).await?;
     server.set_nodelay(true)?;
-    server.set_zero_linger()?;
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
-    tokio::try_join!(one_way(from_client, to_server, way), one_way(from_server, to_client, way))
-        .map(drop)
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let carried = tokio::try_join!(
+        one_way(from_client, to_server, way),
+        one_way(from_server, to_client, way)
+    );
+    if carried.is_err() {
+        client.set_zero_linger()?;
+        server.set_zero_linger()?;
+    }
+    carried.map(drop)
 }
 
 async fn one_way(
