@@ -1,8 +1,6 @@
 //! What the activity log shows of a request's parameters: one line of them, cut to a length, or
 //! that they are not to be seen. OpenSRF's services log the same (OPENSRF-REDIS §4.2).
 
-use serde_json::value::RawValue;
-
 /// Which parameters may be seen, and how much of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activity {
@@ -16,12 +14,12 @@ pub struct Activity {
 const REDACTED: &str = "**PARAMS REDACTED**";
 
 impl Activity {
-    /// The parameters of a call, which must be sound JSON: `1, {"a":"b"}`.
-    pub fn show(&self, method: &str, params: Option<&RawValue>) -> String {
+    /// The parameters of a call from their text, which must be sound JSON: `1, {"a":"b"}`.
+    pub fn show(&self, method: &str, params: Option<&str>) -> String {
         if self.protect.iter().any(|start| method.starts_with(start.as_str())) {
             return REDACTED.to_owned();
         }
-        match params.map(RawValue::get) {
+        match params {
             None | Some("null") => String::new(),
             Some(text) => in_one_line(text, self.max_length),
         }
@@ -70,8 +68,7 @@ mod tests {
 
     fn shown(params: &str) -> String {
         let activity = Activity { protect: vec!["open-ils.auth.".to_owned()], max_length: 40 };
-        let params = RawValue::from_string(params.to_owned()).expect("a test's own JSON");
-        activity.show("add", Some(&params))
+        activity.show("add", Some(params))
     }
 
     #[test]
@@ -103,8 +100,7 @@ mod tests {
     #[test]
     fn what_is_protected_is_not_shown() {
         let activity = Activity { protect: vec!["open-ils.auth.".to_owned()], max_length: 100 };
-        let params = RawValue::from_string("[\"secret\"]".to_owned()).expect("JSON");
-        let show = |method: &str| activity.show(method, Some(&params));
+        let show = |method: &str| activity.show(method, Some("[\"secret\"]"));
         assert_eq!(show("open-ils.auth.login"), "**PARAMS REDACTED**");
         assert_eq!(show("open-ils.authority.x"), "\"secret\"");
         assert_eq!(activity.show("open-ils.auth.login", None), "**PARAMS REDACTED**");

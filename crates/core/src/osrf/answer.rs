@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::envelope::{Incoming, Outgoing, Recipient};
 use super::message::Edits;
 use super::status::disconnect_body;
-use super::{Trace, is_plain_id, object, only_object};
+use super::walk::{Sound, Walk, string};
+use super::{Trace, is_plain_id};
 
 /// A body from the bus.
 #[derive(Debug)]
@@ -55,10 +55,11 @@ pub enum Code {
 
 /// Reads a body.
 pub fn read(body: &str) -> Body<'_> {
-    match serde_json::from_str::<Vec<&RawValue>>(body) {
-        Ok(items) => Body::Messages(items.into_iter().map(Answer::read).collect()),
-        Err(_) if serde_json::from_str::<&RawValue>(body).is_ok() => Body::Other,
-        Err(_) => Body::Broken,
+    let Some(sound) = Sound::read(body) else { return Body::Broken };
+    let mut answers = Vec::new();
+    match sound.walk().array(|walk| answers.push(Answer::read(walk))) {
+        Some(_) => Body::Messages(answers),
+        None => Body::Other,
     }
 }
 
@@ -75,18 +76,14 @@ pub fn farewell(envelope: &Incoming, ingress: &RawValue) -> Option<Outgoing> {
 }
 
 impl<'a> Answer<'a> {
-    fn read(raw: &'a RawValue) -> Self {
-        let text = raw.get();
-        let fields = object::<Classed<'a, Fields<'a>>>(text).and_then(|outer| outer.payload);
-        let Some(fields) = fields else {
-            return Self { text, trace_text: None, trace: None, status: None, number: 0 };
-        };
-        let is_status = fields.kind.as_deref() == Some("STATUS");
-        let status = is_status.then(|| code(fields.payload));
+    fn read(walk: &mut Walk<'a>) -> Self {
+        let found = Found::walk(walk);
+        let is_status = found.kind.and_then(string).is_some_and(|kind| kind == "STATUS");
+        let status = is_status.then(|| found.code());
         Self {
-            text,
-            trace_text: fields.trace.map(RawValue::get),
-            trace: fields.trace.and_then(Trace::read),
+            text: found.text,
+            trace_text: found.trace,
+            trace: found.trace.and_then(Trace::read),
             status: status.map(|(_, code)| code),
             number: status.map_or(0, |(number, _)| number),
         }
@@ -110,52 +107,70 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// An object with a class hint, `{"__c":…,"__p":…}`, and what is in it, read in one go.
-#[derive(Deserialize)]
-#[serde(bound = "T: Deserialize<'de>")]
-struct Classed<'a, T> {
-    #[serde(rename = "__c", borrow, default)]
-    class: Option<Cow<'a, str>>,
-    #[serde(rename = "__p", default, deserialize_with = "only_object")]
-    payload: Option<T>,
+/// Where in an osrfMessage what is, as texts of JSON values.
+#[derive(Debug, Default)]
+struct Found<'a> {
+    /// The whole message.
+    text: &'a str,
+    trace: Option<&'a str>,
+    kind: Option<&'a str>,
+    /// Of the payload.
+    class: Option<&'a str>,
+    code: Option<&'a str>,
+    status: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
-struct Fields<'a> {
-    #[serde(rename = "threadTrace", borrow, default)]
-    trace: Option<&'a RawValue>,
-    #[serde(rename = "type", borrow, default)]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    payload: Option<&'a RawValue>,
-}
+impl<'a> Found<'a> {
+    fn walk(walk: &mut Walk<'a>) -> Self {
+        let mut found = Self::default();
+        let text = walk.object(|key, walk| {
+            if key == "__p" {
+                walk.object(|key, walk| match key {
+                    "threadTrace" => found.trace = Some(walk.value()),
+                    "type" => found.kind = Some(walk.value()),
+                    "payload" => found.payload(walk),
+                    _ => {}
+                });
+            }
+        });
+        found.text = text.unwrap_or_else(|| walk.value());
+        found
+    }
 
-#[derive(Deserialize)]
-struct StatusFields<'a> {
-    #[serde(rename = "statusCode", borrow, default)]
-    code: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    status: Option<Cow<'a, str>>,
-}
+    fn payload(&mut self, walk: &mut Walk<'a>) {
+        walk.object(|key, walk| match key {
+            "__c" => self.class = Some(walk.value()),
+            "__p" => {
+                walk.object(|key, walk| match key {
+                    "statusCode" => self.code = Some(walk.value()),
+                    "status" => self.status = Some(walk.value()),
+                    _ => {}
+                });
+            }
+            _ => {}
+        });
+    }
 
-fn code(payload: Option<&RawValue>) -> (u16, Code) {
-    let outer = payload.and_then(|raw| object::<Classed<'_, StatusFields<'_>>>(raw.get()));
-    let Some(Classed { class, payload: Some(fields) }) = outer else { return (0, Code::Other) };
-    let class = class.as_deref().unwrap_or_default();
-    // A string from C, a number from Perl.
-    let number: u16 =
-        fields.code.and_then(|raw| raw.get().trim_matches('"').parse().ok()).unwrap_or_default();
-    let backlog = || fields.status.is_some_and(|text| text.starts_with("Service unavailable"));
-    let code = match number {
-        200 => Code::Connected,
-        205 => Code::Complete,
-        307 | 408 => Code::SessionOver,
-        503 if backlog() => Code::EnvelopeRefused,
-        400.. if class == "osrfServiceException" => Code::EnvelopeRefused,
-        400.. => Code::Failed,
-        _ => Code::Other,
-    };
-    (number, code)
+    fn code(&self) -> (u16, Code) {
+        let class = self.class.and_then(string).unwrap_or_default();
+        // A string from C, a number from Perl.
+        let number: u16 =
+            self.code.and_then(|text| text.trim_matches('"').parse().ok()).unwrap_or_default();
+        let backlog = || {
+            let status = self.status.and_then(string);
+            status.is_some_and(|text| text.starts_with("Service unavailable"))
+        };
+        let code = match number {
+            200 => Code::Connected,
+            205 => Code::Complete,
+            307 | 408 => Code::SessionOver,
+            503 if backlog() => Code::EnvelopeRefused,
+            400.. if class == "osrfServiceException" => Code::EnvelopeRefused,
+            400.. => Code::Failed,
+            _ => Code::Other,
+        };
+        (number, code)
+    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,8 @@
 //! byte for byte. Changed on the way are only `ingress`, which is ours to say, and what a worker
 //! must not miss: `locale`, `threadTrace` and a request's `params`.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
-
-use super::{Trace, object};
+use super::Trace;
+use super::walk::{Sound, Walk, string};
 
 /// What a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +25,8 @@ pub struct Message<'a> {
     pub trace: Trace,
     /// The method that a request names, else empty.
     pub method: String,
-    /// The parameters that a request gives, as they came.
-    pub params: Option<&'a RawValue>,
+    /// The JSON text of the parameters that a request gives, as it came.
+    pub params: Option<&'a str>,
     /// The JSON text for the bus.
     pub text: String,
 }
@@ -46,31 +42,28 @@ pub struct BadMessage {
     pub text: String,
 }
 
-/// Reads one element of `osrf_msg`. `ingress` is a JSON string.
+/// Reads the element of `osrf_msg` before which `walk` stands. `ingress` is the text of a JSON
+/// string.
 ///
 /// # Errors
 /// [`BadMessage`] for whatever crashes or hangs a gateway or service of OpenSRF
 /// (OPENSRF-REDIS §2.1, OPENSRF-XMPP §10).
-pub fn read<'a>(raw: &'a RawValue, ingress: &RawValue) -> Result<Message<'a>, BadMessage> {
+pub(super) fn read<'a>(walk: &mut Walk<'a>, ingress: &str) -> Result<Message<'a>, BadMessage> {
     let nowhere = |text: &str| BadMessage { trace: None, is_request: false, text: text.to_owned() };
-    let text = raw.get();
-    let inner = match object(text) {
-        Some(Classed { class: Some(class), payload: Some(inner) }) if class == "osrfMessage" => {
-            inner
-        }
-        Some(_) | None => {
-            return Err(nowhere("an element of osrf_msg is not an osrfMessage"));
-        }
+    let found = Found::walk(walk);
+    if !found.is_of("osrfMessage") {
+        return Err(nowhere("an element of osrf_msg is not an osrfMessage"));
+    }
+    let Some(fields) = found.fields else {
+        return Err(nowhere("the osrfMessage's __p is not an object"));
     };
-    let fields: Fields<'_> = object(inner.get())
-        .ok_or_else(|| nowhere("the osrfMessage's __p is not an object of the expected form"))?;
 
-    let trace = match fields.trace.map(|raw| (raw.get(), Trace::read(raw))) {
+    let trace = match found.trace.map(|text| (text, Trace::read(text))) {
         None | Some(("null", _)) => Ok(Trace::new(0)),
         Some((_, Some(trace))) => Ok(trace),
         Some((_, None)) => Err(nowhere("threadTrace is not a whole number from 0 to 2147483647")),
     };
-    let kind = match fields.kind.as_deref() {
+    let kind = match found.kind.and_then(string).as_deref() {
         Some("CONNECT") => Kind::Connect,
         Some("REQUEST") => Kind::Request,
         Some("DISCONNECT") => Kind::Disconnect,
@@ -83,86 +76,109 @@ pub fn read<'a>(raw: &'a RawValue, ingress: &RawValue) -> Result<Message<'a>, Ba
     };
     let trace = trace.map_err(|bad| BadMessage { is_request: kind == Kind::Request, ..bad })?;
 
-    let mut edits = Edits::new(text);
-    match fields.ingress {
-        Some(old) => edits.replace(old.get(), ingress.get()),
-        None => edits.add_key(inner.get(), "ingress", ingress.get()),
+    let mut edits = Edits::new(found.text);
+    match found.ingress {
+        Some(old) => edits.replace(old, ingress),
+        None => edits.add_key(fields, "ingress", ingress),
     }
-    if fields.locale.is_none() {
-        edits.add_key(inner.get(), "locale", "\"en-US\"");
+    if found.locale.is_none() {
+        edits.add_key(fields, "locale", "\"en-US\"");
     }
-    match fields.trace {
-        Some(raw) if raw.get() == "null" => edits.replace(raw.get(), "\"0\""),
+    match found.trace {
+        Some(old @ "null") => edits.replace(old, "\"0\""),
         Some(_) => {}
-        None => edits.add_key(inner.get(), "threadTrace", "\"0\""),
+        None => edits.add_key(fields, "threadTrace", "\"0\""),
     }
     let (method, params) = match kind {
-        Kind::Request => read_call(fields.payload, &mut edits).map_err(|text| BadMessage {
-            trace: Some(trace),
-            is_request: true,
-            text: text.to_owned(),
-        })?,
+        Kind::Request => {
+            let Some((call, method)) = found.method() else {
+                let text = "the request names no method".to_owned();
+                return Err(BadMessage { trace: Some(trace), is_request: true, text });
+            };
+            if found.params.is_none() {
+                // As the C gateway does; workers take null for an empty list.
+                edits.add_key(call, "params", "null");
+            }
+            (method, found.params)
+        }
         Kind::Connect | Kind::Disconnect => (String::new(), None),
     };
     Ok(Message { kind, trace, method, params, text: edits.finish() })
 }
 
-fn read_call<'a>(
-    payload: Option<&'a RawValue>,
-    edits: &mut Edits<'a>,
-) -> Result<(String, Option<&'a RawValue>), &'static str> {
-    let no_method = "the request names no method";
-    let inner = match payload.and_then(|raw| object(raw.get())) {
-        Some(Classed { class: Some(class), payload: Some(inner) }) if class == "osrfMethod" => {
-            inner
-        }
-        Some(_) | None => return Err(no_method),
-    };
-    let call: Call<'a> = object(inner.get()).ok_or(no_method)?;
-    let method = call.method.filter(|method| !method.is_empty()).ok_or(no_method)?;
-    if call.params.is_none() {
-        // As the C gateway does; workers take null for an empty list.
-        edits.add_key(inner.get(), "params", "null");
+/// Reads a body of our own making: an array of messages that were sound.
+pub fn read_all(body: &str) -> Vec<Message<'_>> {
+    let mut messages = Vec::new();
+    if let Some(sound) = Sound::read(body) {
+        sound.walk().array(|walk| messages.extend(read(walk, "null").ok()));
     }
-    Ok((method.into_owned(), call.params))
+    messages
 }
 
-/// An object with a class hint, `{"__c":…,"__p":…}`.
-#[derive(Deserialize)]
-struct Classed<'a> {
-    #[serde(rename = "__c", borrow, default)]
-    class: Option<Cow<'a, str>>,
-    #[serde(rename = "__p", borrow, default)]
-    payload: Option<&'a RawValue>,
+/// Where in an osrfMessage what is, as texts of JSON values.
+#[derive(Debug, Default)]
+struct Found<'a> {
+    /// The whole element.
+    text: &'a str,
+    class: Option<&'a str>,
+    /// `__p`, if it is an object.
+    fields: Option<&'a str>,
+    trace: Option<&'a str>,
+    kind: Option<&'a str>,
+    ingress: Option<&'a str>,
+    locale: Option<&'a str>,
+    payload_class: Option<&'a str>,
+    /// The payload's `__p`, if it is an object.
+    call: Option<&'a str>,
+    method: Option<&'a str>,
+    params: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
-struct Fields<'a> {
-    #[serde(rename = "threadTrace", borrow, default, deserialize_with = "present")]
-    trace: Option<&'a RawValue>,
-    #[serde(rename = "type", borrow, default)]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    ingress: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    locale: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    payload: Option<&'a RawValue>,
-}
+impl<'a> Found<'a> {
+    fn walk(walk: &mut Walk<'a>) -> Self {
+        let mut found = Self::default();
+        let text = walk.object(|key, walk| match key {
+            "__c" => found.class = Some(walk.value()),
+            "__p" => found.fields = walk.object(|key, walk| found.field(key, walk)),
+            _ => {}
+        });
+        found.text = text.unwrap_or_else(|| walk.value());
+        found
+    }
 
-#[derive(Deserialize)]
-struct Call<'a> {
-    #[serde(borrow, default)]
-    method: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-}
+    fn field(&mut self, key: &str, walk: &mut Walk<'a>) {
+        match key {
+            "threadTrace" => self.trace = Some(walk.value()),
+            "type" => self.kind = Some(walk.value()),
+            "ingress" => self.ingress = Some(walk.value()),
+            "locale" => self.locale = Some(walk.value()),
+            "payload" => {
+                walk.object(|key, walk| match key {
+                    "__c" => self.payload_class = Some(walk.value()),
+                    "__p" => {
+                        self.call = walk.object(|key, walk| match key {
+                            "method" => self.method = Some(walk.value()),
+                            "params" => self.params = Some(walk.value()),
+                            _ => {}
+                        });
+                    }
+                    _ => {}
+                });
+            }
+            _ => {}
+        }
+    }
 
-/// Tells a key with the value null from a key that is not there.
-pub(super) fn present<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'de RawValue>, D::Error> {
-    <&'de RawValue>::deserialize(deserializer).map(Some)
+    fn is_of(&self, class: &str) -> bool {
+        self.class.and_then(string).is_some_and(|found| found == class)
+    }
+
+    /// The text of the call, and the method that it names.
+    fn method(&self) -> Option<(&'a str, String)> {
+        let class = self.payload_class.and_then(string)?;
+        let method = self.method.and_then(string).filter(|method| !method.is_empty())?;
+        (class == "osrfMethod").then_some((self.call?, method.into_owned()))
+    }
 }
 
 /// Changes to a text, each at a place given by a part of that very text.
@@ -223,9 +239,8 @@ mod tests {
     use super::*;
 
     fn read_text(text: &str) -> Result<Message<'_>, BadMessage> {
-        let ingress = |text: &str| RawValue::from_string(text.to_owned()).expect("JSON");
-        let raw = |text| serde_json::from_str::<&RawValue>(text).expect("a test's own JSON");
-        read(raw(text), &ingress("\"in\""))
+        let sound = Sound::read(text).expect("a test's own JSON");
+        read(&mut sound.walk(), "\"in\"")
     }
 
     #[test]

@@ -7,15 +7,10 @@ pub mod check;
 pub mod envelope;
 pub mod message;
 pub mod status;
+mod walk;
 pub mod wrapper;
 
 use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
 /// The id of a request within its thread (`threadTrace`).
 ///
@@ -29,9 +24,8 @@ impl Trace {
         Self(if number > i32::MAX as u32 { i32::MAX as u32 } else { number })
     }
 
-    /// Reads a JSON number or string of digits; clients and workers send either.
-    pub fn read(raw: &RawValue) -> Option<Self> {
-        let text = raw.get();
+    /// Reads the text of a JSON number or string of digits; clients and workers send either.
+    pub fn read(text: &str) -> Option<Self> {
         let digits = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
         let canonical = digits == "0" || !digits.starts_with('0');
         let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -59,34 +53,4 @@ pub fn is_service_name(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text != "router"
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-}
-
-/// Reads a JSON object; serde alone would take an array for the fields of a struct in order.
-fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
-    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
-}
-
-/// The same for an object within another.
-fn only_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    struct Object<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-        type Value = Option<T>;
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Option<T>, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(entries)).map(Some)
-        }
-
-        fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
-            Ok(None)
-        }
-    }
-
-    deserializer.deserialize_any(Object(PhantomData))
 }

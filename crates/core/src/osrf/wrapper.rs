@@ -4,12 +4,12 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::check::check;
-use super::message::{self, BadMessage, Message, present};
-use super::{is_plain_id, is_service_name, object};
+use super::message::{self, BadMessage, Message};
+use super::walk::{Sound, string};
+use super::{is_plain_id, is_service_name};
 
 /// The longest thread a client may choose, in bytes.
 pub const MAX_THREAD: usize = 256;
@@ -96,10 +96,23 @@ pub fn read<'a>(text: &'a str, rules: &Rules) -> Result<Wrapper<'a>, Fault> {
         message: fault.message,
         offset: Some(fault.offset),
     })?;
-    let raw: Raw<'a> = object(text)
-        .ok_or_else(|| Fault::new("not_a_wrapper", "the message is not a JSON object"))?;
+    let (mut service, mut thread, mut xid) = (None, None, None);
+    let mut messages = Vec::new();
+    let wrapper = Sound::checked(text).walk().object(|key, walk| match key {
+        "service" => service = given(walk.value()),
+        "thread" => thread = given(walk.value()),
+        "log_xid" => xid = given(walk.value()),
+        "osrf_msg" => {
+            walk.array(|walk| messages.push(message::read(walk, rules.ingress.get())));
+        }
+        _ => {}
+    });
+    if wrapper.is_none() {
+        return Err(Fault::new("not_a_wrapper", "the message is not a JSON object"));
+    }
 
-    let thread = match raw.thread.map(word) {
+    let named_thread = thread.is_some();
+    let thread = match thread.map(word) {
         None => Cow::Borrowed(""),
         Some(Some(thread)) if thread.len() <= MAX_THREAD => thread,
         Some(Some(thread)) => {
@@ -113,54 +126,35 @@ pub fn read<'a>(text: &'a str, rules: &Rules) -> Result<Wrapper<'a>, Fault> {
         }
         Some(None) => return Err(Fault::new("bad_thread", "the thread is not a string")),
     };
-    let service = match raw.service.map(word) {
+    let service = match service.map(word) {
         None => Service::Absent,
         Some(Some(name)) if is_service_name(&name) => Service::Named(name),
         Some(_) => Service::Bad,
     };
-    let xid = match raw.log_xid.map(word) {
+    let xid = match xid.map(word) {
         None => Xid::Absent,
         Some(Some(xid)) if is_plain_id(&xid) => Xid::Given(xid),
         Some(_) => Xid::Bad,
     };
-    let items: Vec<&RawValue> = raw
-        .osrf_msg
-        .and_then(|raw| serde_json::from_str(raw.get()).ok())
-        .filter(|items: &Vec<_>| !items.is_empty())
-        .ok_or_else(|| Fault {
-            thread: raw.thread.is_some().then(|| thread.clone().into_owned()),
+    if messages.is_empty() {
+        return Err(Fault {
+            thread: named_thread.then(|| thread.into_owned()),
             ..Fault::new("no_messages", "osrf_msg must be an array of at least one osrfMessage")
-        })?;
-    let messages = items.into_iter().map(|item| message::read(item, &rules.ingress)).collect();
+        });
+    }
     Ok(Wrapper { service, thread, xid, messages })
 }
 
-#[derive(Deserialize)]
-struct Raw<'a> {
-    #[serde(borrow, default)]
-    service: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    thread: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    log_xid: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    osrf_msg: Option<&'a RawValue>,
+/// A value that is there: null is none.
+fn given(value: &str) -> Option<&str> {
+    (value != "null").then_some(value)
 }
 
 /// A JSON string's text, or a number's: the C gateway takes 123 for "123".
-fn word(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let text = raw.get();
-    match text.as_bytes().first()? {
-        b'"' => {
-            let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-            if inner.contains('\\') {
-                serde_json::from_str(text).ok().map(Cow::Owned)
-            } else {
-                Some(Cow::Borrowed(inner))
-            }
-        }
-        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(text)),
-        _ => None,
+fn word(value: &str) -> Option<Cow<'_, str>> {
+    match value.as_bytes().first()? {
+        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(value)),
+        _ => string(value),
     }
 }
 

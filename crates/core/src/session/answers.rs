@@ -5,8 +5,6 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use serde_json::value::RawValue;
-
 use super::closing::Broken;
 use super::identity::ClientId;
 use super::ledger::{Bond, Conversation, Held, Request};
@@ -101,9 +99,7 @@ impl Session {
             .number_of(&envelope.thread)
             .and_then(|number| Some((number, self.ledger.get_mut(number)?)));
         let Some((number, conversation)) = found else { return };
-        let items: Vec<&RawValue> = serde_json::from_str(&envelope.body).unwrap_or_default();
-        let ingress = &self.config.rules.ingress;
-        let sent = items.into_iter().filter_map(|item| message::read(item, ingress).ok());
+        let sent = message::read_all(&envelope.body);
         let (mut recalled, mut waiting, mut connect) = (Vec::new(), Vec::new(), None);
         for sent in sent {
             match sent.kind {
