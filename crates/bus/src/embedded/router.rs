@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use slackwater_core::osrf::envelope::{Address, Incoming, Outgoing, Recipient};
+use slackwater_core::osrf::quote::quote;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -14,7 +15,7 @@ use crate::Event;
 use crate::sender::{Queue, Queued};
 use crate::services::Service;
 use crate::worker::message::{self, Kind};
-use crate::worker::text::{self, Head, quote};
+use crate::worker::text::{self, Head};
 use crate::worker::{self, Gone, SessionLimits};
 
 /// The name by which the router itself can be asked.

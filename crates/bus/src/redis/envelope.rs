@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use slackwater_core::osrf::envelope::Incoming;
-
-use crate::worker::text::quote;
+use slackwater_core::osrf::quote;
 
 /// What an envelope says around its body.
 #[derive(Debug, Clone, Copy)]
@@ -24,9 +23,23 @@ pub struct Head<'a> {
 
 /// The text of an envelope. `body` is a JSON text.
 pub fn write(head: Head<'_>, body: &str) -> String {
-    let (to, from, thread) = (quote(head.to), quote(head.from), quote(head.thread));
-    let xid = head.xid.map_or_else(|| "null".to_owned(), quote);
-    format!(r#"{{"to":{to},"from":{from},"thread":{thread},"osrf_xid":{xid},"body":{body}}}"#)
+    let around = head.to.len() + head.from.len() + head.thread.len();
+    let mut text = String::with_capacity(around + head.xid.map_or(4, str::len) + body.len() + 64);
+    for (key, value) in
+        [("{\"to\":", head.to), (",\"from\":", head.from), (",\"thread\":", head.thread)]
+    {
+        text.push_str(key);
+        quote::push(&mut text, value);
+    }
+    text.push_str(",\"osrf_xid\":");
+    match head.xid {
+        Some(xid) => quote::push(&mut text, xid),
+        None => text.push_str("null"),
+    }
+    text.push_str(",\"body\":");
+    text.push_str(body);
+    text.push('}');
+    text
 }
 
 /// An envelope as it was read, with what only routers look at.

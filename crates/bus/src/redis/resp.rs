@@ -45,16 +45,17 @@ impl fmt::Display for Not {
 
 /// Appends a command and its arguments.
 pub(super) fn command<'a>(out: &mut Vec<u8>, words: impl ExactSizeIterator<Item = &'a [u8]>) {
-    let line = |out: &mut Vec<u8>, kind: u8, number: usize| {
+    let mut digits = itoa::Buffer::new();
+    let mut line = |out: &mut Vec<u8>, kind: u8, number: usize| {
         out.push(kind);
-        out.extend(number.to_string().as_bytes());
-        out.extend(b"\r\n");
+        out.extend_from_slice(digits.format(number).as_bytes());
+        out.extend_from_slice(b"\r\n");
     };
     line(out, b'*', words.len());
     for word in words {
         line(out, b'$', word.len());
-        out.extend(word);
-        out.extend(b"\r\n");
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
     }
 }
 

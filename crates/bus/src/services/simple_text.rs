@@ -3,7 +3,7 @@
 //! `split` is plain text, not a regular expression, which a stranger must not choose.
 
 use super::{Failure, Method, Params, Results, Running, Service};
-use crate::worker::text::quote;
+use slackwater_core::osrf::quote::quote;
 
 /// The service.
 #[derive(Debug)]

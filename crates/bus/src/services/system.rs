@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Failure, Method, Params, Results, Service};
-use crate::worker::text::quote;
+use slackwater_core::osrf::quote::quote;
 
 const METHOD: &str = "opensrf.system.method";
 const METHOD_ALL: &str = "opensrf.system.method.all";

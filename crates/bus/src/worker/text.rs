@@ -1,6 +1,8 @@
 //! The texts of answers, in the form of OpenSRF's C services: their order of keys, and strings
 //! for `threadTrace` and `statusCode`. Services, listeners and routers all speak so.
 
+use slackwater_core::osrf::quote::quote;
+
 /// What all answers to one message begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -88,11 +90,6 @@ impl Head {
 /// A body of this one message.
 pub fn body(message: &str) -> String {
     format!("[{message}]")
-}
-
-/// A JSON string.
-pub(crate) fn quote(text: &str) -> String {
-    serde_json::to_string(text).expect("every str has a JSON form")
 }
 
 #[cfg(test)]

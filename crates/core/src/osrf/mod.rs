@@ -6,6 +6,7 @@ pub mod answer;
 pub mod check;
 pub mod envelope;
 pub mod message;
+pub mod quote;
 pub mod status;
 mod walk;
 pub mod wrapper;

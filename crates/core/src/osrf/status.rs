@@ -3,7 +3,7 @@
 
 use serde_json::value::RawValue;
 
-use super::Trace;
+use super::{Trace, quote};
 
 /// Which class a status is of; OpenSRF's clients branch on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +68,9 @@ impl Status {
 pub fn reply(thread: &str, xid: &str, body: &str) -> String {
     let mut text = String::with_capacity(thread.len() + xid.len() + body.len() + 48);
     text.push_str("{\"thread\":");
-    push_string(&mut text, thread);
+    quote::push(&mut text, thread);
     text.push_str(",\"log_xid\":");
-    push_string(&mut text, xid);
+    quote::push(&mut text, xid);
     text.push_str(",\"osrf_msg\":");
     text.push_str(body);
     text.push('}');
@@ -88,7 +88,7 @@ pub fn status_message(trace: Trace, status: &Status) -> String {
         "{{\"__c\":\"osrfMessage\",\"__p\":{{\"threadTrace\":\"{trace}\",\"locale\":\"en-US\",\
          \"type\":\"STATUS\",\"payload\":{{\"__c\":\"{class}\",\"__p\":{{\"status\":"
     );
-    push_string(&mut text, &status.text);
+    quote::push(&mut text, &status.text);
     text.push_str(&format!(",\"statusCode\":\"{}\"}}}}}}}}", status.code));
     text
 }
@@ -110,13 +110,13 @@ pub fn error_reply(
     let mut text = String::from("{");
     if let Some(thread) = thread {
         text.push_str("\"thread\":");
-        push_string(&mut text, thread);
+        quote::push(&mut text, thread);
         text.push(',');
     }
     text.push_str("\"transport_error\":true,\"error\":{\"code\":");
-    push_string(&mut text, code);
+    quote::push(&mut text, code);
     text.push_str(",\"message\":");
-    push_string(&mut text, message);
+    quote::push(&mut text, message);
     if let Some(offset) = offset {
         text.push_str(&format!(",\"offset\":{offset}"));
     }
@@ -131,11 +131,6 @@ pub fn disconnect_body(ingress: &RawValue) -> String {
          \"ingress\":{},\"type\":\"DISCONNECT\"}}}}]",
         ingress.get()
     )
-}
-
-fn push_string(text: &mut String, value: &str) {
-    // Writing a &str as JSON cannot fail.
-    text.push_str(&serde_json::to_string(value).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -45,10 +45,12 @@ impl Session {
 
         let mut learnt = Learnt::default();
         let mut body = String::with_capacity(envelope.body.len() + 2);
+        body.push('[');
         for answer in &answers {
             learnt.learn(conversation, answer, &envelope.from, &mut body);
         }
-        let text = reply(&conversation.thread, &xid, &format!("[{body}]"));
+        body.push(']');
+        let text = reply(&conversation.thread, &xid, &body);
         self.reply(text, now);
         self.apply(number, learnt, now);
     }
@@ -324,8 +326,9 @@ impl Learnt {
     }
 }
 
+/// Adds a message to an array that is open.
 fn push(body: &mut String, text: &str) {
-    if !body.is_empty() {
+    if body.len() > 1 {
         body.push(',');
     }
     body.push_str(text);
