@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use slackwater_core::event::{Cause, Counters, Event};
 use slackwater_core::osrf::activity::Activity;
 use slackwater_core::osrf::envelope::{Incoming, Outgoing};
+use slackwater_core::osrf::json::Json;
 use slackwater_core::osrf::wrapper::Rules;
 use slackwater_core::session::identity::ClientId;
 use slackwater_core::session::{
@@ -87,12 +88,12 @@ impl Play {
         let millis = Duration::from_millis(number.min(1_000_000));
         let input = match act {
             b'c' => Input::Message(text.trim_start().to_owned()),
-            b'b' => Input::Envelope(Incoming {
-                from: "worker".to_owned(),
-                thread: ClientId::from_random(1).thread(number),
-                xid: None,
-                body: text.trim_start().to_owned(),
-            }),
+            b'b' => {
+                // A bus gives on only what is JSON.
+                let Some(body) = Json::read(text) else { return };
+                let thread = ClientId::from_random(1).thread(number);
+                Input::Envelope(Incoming { from: "worker".to_owned(), thread, xid: None, body })
+            }
             b'k' | b'n' => match self.last_sent.take() {
                 Some(envelope) if act == b'k' => Input::Refused(envelope),
                 Some(envelope) => Input::Uncertain(envelope),

@@ -124,10 +124,13 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use slackwater_core::osrf::json::Json;
+
     use super::*;
 
     fn envelope(bytes: usize) -> Incoming {
-        Incoming { from: String::new(), thread: String::new(), xid: None, body: "x".repeat(bytes) }
+        let body = Json::of_our_making("1".repeat(bytes));
+        Incoming { from: String::new(), thread: String::new(), xid: None, body }
     }
 
     #[tokio::test]

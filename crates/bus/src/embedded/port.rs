@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slackwater_core::osrf::envelope::{Address, Incoming, Outgoing};
+use slackwater_core::osrf::json::Json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::Event;
@@ -71,7 +72,7 @@ impl Port for EmbeddedPort {
             from: self.address.clone(),
             thread: asker.thread.clone(),
             xid: asker.xid.clone(),
-            body,
+            body: Json::of_our_making(body),
         };
         self.events.send(Event::Received(vec![envelope])).await.map_err(|_| Gone)
     }

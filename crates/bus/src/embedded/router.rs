@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use slackwater_core::osrf::envelope::{Address, Incoming, Outgoing, Recipient};
+use slackwater_core::osrf::json::Json;
 use slackwater_core::osrf::quote::quote;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -165,7 +166,12 @@ impl Router {
         xid: Option<String>,
         message: &str,
     ) -> Result<(), Gone> {
-        let envelope = Incoming { from: from.clone(), thread, xid, body: text::body(message) };
+        let envelope = Incoming {
+            from: from.clone(),
+            thread,
+            xid,
+            body: Json::of_our_making(text::body(message)),
+        };
         self.events.send(Event::Received(vec![envelope])).await.map_err(|_| Gone)
     }
 }

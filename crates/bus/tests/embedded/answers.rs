@@ -14,7 +14,7 @@ async fn a_stateless_call_is_answered_as_a_c_service_answers() {
     bus.request("opensrf.math", "t1", 1, "add", "[1,2]");
     let envelope = bus.next().await;
     assert_eq!(
-        envelope.body,
+        &*envelope.body,
         r#"[{"__c":"osrfMessage","__p":{"threadTrace":"1","locale":"en-US","api_level":1,"type":"RESULT","payload":{"__c":"osrfResult","__p":{"status":"OK","statusCode":"200","content":3}}}},{"__c":"osrfMessage","__p":{"threadTrace":"1","locale":"en-US","api_level":1,"type":"STATUS","payload":{"__c":"osrfConnectStatus","__p":{"status":"Request Complete","statusCode":"205"}}}}]"#
     );
     assert_eq!((envelope.thread.as_str(), envelope.xid.as_deref()), ("t1", Some("xid-t1")));

@@ -76,7 +76,7 @@ async fn services_answer_by_the_router_and_in_sessions() {
     let answer = next(&mut client).await;
     assert_eq!((answer.thread.as_str(), answer.xid.as_deref()), ("t1", Some("x")));
     assert_eq!(
-        answer.body,
+        &*answer.body,
         r#"[{"__c":"osrfMessage","__p":{"threadTrace":"1","locale":"en-US","api_level":1,"type":"RESULT","payload":{"__c":"osrfResult","__p":{"status":"OK","statusCode":"200","content":3}}}},{"__c":"osrfMessage","__p":{"threadTrace":"1","locale":"en-US","api_level":1,"type":"STATUS","payload":{"__c":"osrfConnectStatus","__p":{"status":"Request Complete","statusCode":"205"}}}}]"#
     );
     let sender: Vec<&str> = answer.from.split(':').collect();

@@ -26,7 +26,7 @@ async fn a_request_goes_to_the_router_as_c_writes_it_and_its_answer_comes_back()
     others.push(address, &[answer("t1")]).await;
     let envelope = client.envelopes().await.remove(0);
     assert_eq!((envelope.thread.as_str(), envelope.xid.as_deref()), ("t1", Some("x")));
-    assert_eq!(envelope.body, "[]");
+    assert_eq!(&*envelope.body, "[]");
     client.close().await;
     assert_eq!(server.denials().await.expect("a log"), 0);
 }

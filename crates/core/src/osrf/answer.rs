@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::envelope::{Incoming, Outgoing, Recipient};
+use super::json::Json;
 use super::message::Edits;
 use super::status::disconnect_body;
 use super::walk::{Sound, Walk, string};
@@ -18,8 +19,6 @@ pub enum Body<'a> {
     Messages(Vec<Answer<'a>>),
     /// Some other JSON value: passed on as it is (xmpp `odd_replies`).
     Other,
-    /// Not JSON at all: the client gets null, as from the C gateway.
-    Broken,
 }
 
 /// One osrfMessage of an answer.
@@ -54,10 +53,9 @@ pub enum Code {
 }
 
 /// Reads a body.
-pub fn read(body: &str) -> Body<'_> {
-    let Some(sound) = Sound::read(body) else { return Body::Broken };
+pub fn read(body: &Json) -> Body<'_> {
     let mut answers = Vec::new();
-    match sound.walk().array(|walk| answers.push(Answer::read(walk))) {
+    match Sound::json(body).walk().array(|walk| answers.push(Answer::read(walk))) {
         Some(_) => Body::Messages(answers),
         None => Body::Other,
     }
@@ -177,6 +175,10 @@ impl<'a> Found<'a> {
 mod tests {
     use super::*;
 
+    fn json(text: &str) -> Json {
+        Json::read(text).expect("a test's own JSON")
+    }
+
     fn status(trace: &str, class: &str, code: &str, text: &str) -> String {
         format!(
             r#"{{"__p":{{"type":"STATUS","threadTrace":{trace},"payload":{{"__p":{{"statusCode":{code},"status":"{text}"}},"__c":"{class}"}}}},"__c":"osrfMessage"}}"#
@@ -194,6 +196,7 @@ mod tests {
             status("\"1\"", "osrfServiceException", "\"404\"", "Service Not Found"),
             status("1", "osrfMethodException", "503", "Service unavailable: no available children"),
         );
+        let body = json(&body);
         let Body::Messages(answers) = read(&body) else { panic!("an array") };
         let codes: Vec<_> = answers.iter().map(|a| a.status.unwrap()).collect();
         assert_eq!(
@@ -217,12 +220,9 @@ mod tests {
 
     #[test]
     fn odd_bodies_are_told_apart() {
-        assert!(matches!(read(r#"{"a":1}"#), Body::Other));
-        assert!(matches!(read("registering"), Body::Broken));
-        let Body::Messages(answers) = read("[null,{\"__c\":1},{\"__p\":{\"threadTrace\":[]}}]")
-        else {
-            panic!("an array")
-        };
+        assert!(matches!(read(&json(r#"{"a":1}"#)), Body::Other));
+        let body = json("[null,{\"__c\":1},{\"__p\":{\"threadTrace\":[]}}]");
+        let Body::Messages(answers) = read(&body) else { panic!("an array") };
         assert!(answers.iter().all(|a| a.trace.is_none() && a.status.is_none()));
     }
 }

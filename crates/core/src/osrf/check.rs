@@ -6,9 +6,10 @@
 //! not fit a double.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
@@ -34,11 +35,11 @@ pub struct JsonFault {
 /// # Errors
 /// The first fault found.
 pub fn check(text: &str, depth: usize) -> Result<(), JsonFault> {
-    let code = Cell::new("invalid_json");
+    let (code, keys) = (Cell::new("invalid_json"), RefCell::default());
     let mut deserializer = serde_json::Deserializer::from_str(text);
     // Our own count replaces serde_json's fixed one of 128.
     deserializer.disable_recursion_limit();
-    Value { depth: depth.min(MAX_DEPTH), code: &code }
+    Value { depth: depth.min(MAX_DEPTH), code: &code, keys: &keys }
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end())
         .map_err(|error| JsonFault {
@@ -49,12 +50,14 @@ pub fn check(text: &str, depth: usize) -> Result<(), JsonFault> {
 }
 
 #[derive(Clone, Copy)]
-struct Value<'c> {
+struct Value<'c, 'de> {
     depth: usize,
     code: &'c Cell<&'static str>,
+    /// The first keys of every object that is open, the innermost's last.
+    keys: &'c RefCell<Vec<Cow<'de, str>>>,
 }
 
-impl Value<'_> {
+impl Value<'_, '_> {
     fn fail<E: Error>(self, code: &'static str, message: impl fmt::Display) -> E {
         self.code.set(code);
         E::custom(message)
@@ -75,7 +78,7 @@ impl Value<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Value<'_> {
+impl<'de> DeserializeSeed<'de> for Value<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -83,7 +86,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Value<'_> {
+impl<'de> Visitor<'de> for Value<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,41 +125,56 @@ impl<'de> Visitor<'de> for Value<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         let inner = self.deeper()?;
-        let mut keys = Keys::default();
+        let mut object = Object::new(self.keys);
         while let Some(key) = entries.next_key_seed(Key)? {
             self.text(&key)?;
-            if let Some(twice) = keys.insert(key) {
+            if let Some(twice) = object.insert(key) {
                 return Err(
                     self.fail("duplicate_key", format_args!("the key {twice:?} is there twice"))
                 );
             }
             entries.next_value_seed(inner)?;
         }
+        object.close();
         Ok(())
     }
 }
 
-/// The keys of one object. Nearly all are small, and then comparing beats hashing.
-#[derive(Default)]
-struct Keys<'de> {
-    few: Vec<Cow<'de, str>>,
+/// The keys of one object. Nearly all have few, and then comparing beats hashing, and one list for
+/// all objects beats one each.
+struct Object<'c, 'de> {
+    keys: &'c RefCell<Vec<Cow<'de, str>>>,
+    /// Where in the list ours begin and end.
+    few: Range<usize>,
     many: HashSet<Cow<'de, str>>,
 }
 
-impl<'de> Keys<'de> {
+impl<'c, 'de> Object<'c, 'de> {
     const FEW: usize = 12;
+
+    fn new(keys: &'c RefCell<Vec<Cow<'de, str>>>) -> Self {
+        let end = keys.borrow().len();
+        Self { keys, few: end..end, many: HashSet::new() }
+    }
 
     /// Gives the key back if it was there already.
     fn insert(&mut self, key: Cow<'de, str>) -> Option<Cow<'de, str>> {
-        if self.few.contains(&key) || self.many.contains(&key) {
+        let mut keys = self.keys.borrow_mut();
+        if keys[self.few.clone()].contains(&key) || self.many.contains(&key) {
             return Some(key);
         }
         if self.few.len() < Self::FEW {
-            self.few.push(key);
+            keys.push(key);
+            self.few.end += 1;
         } else {
             self.many.insert(key);
         }
         None
+    }
+
+    /// Takes its keys off the list.
+    fn close(self) {
+        self.keys.borrow_mut().truncate(self.few.start);
     }
 }
 

@@ -1,6 +1,8 @@
 //! An envelope is what travels on a bus: addresses and ids around a body that is passed on
 //! byte for byte. The same two types serve every bus.
 
+use super::json::Json;
+
 /// The bus address of one process, in the bus's own spelling
 /// (`opensrf:client:opensrf:private.localhost:host:123:abc` on Redis, a full JID on XMPP).
 pub type Address = String;
@@ -36,6 +38,6 @@ pub struct Incoming {
     pub thread: String,
     /// The log trace id, if the sender copied it (routers do not).
     pub xid: Option<String>,
-    /// The text of a JSON value, an array of osrfMessages if the sender is sound.
-    pub body: String,
+    /// An array of osrfMessages, if the sender is sound.
+    pub body: Json,
 }

@@ -107,11 +107,9 @@ pub(super) fn read<'a>(walk: &mut Walk<'a>, ingress: &str) -> Result<Message<'a>
 }
 
 /// Reads a body of our own making: an array of messages that were sound.
-pub fn read_all(body: &str) -> Vec<Message<'_>> {
+pub(crate) fn read_all(body: &str) -> Vec<Message<'_>> {
     let mut messages = Vec::new();
-    if let Some(sound) = Sound::read(body) {
-        sound.walk().array(|walk| messages.extend(read(walk, "null").ok()));
-    }
+    Sound::checked(body).walk().array(|walk| messages.extend(read(walk, "null").ok()));
     messages
 }
 
@@ -239,8 +237,7 @@ mod tests {
     use super::*;
 
     fn read_text(text: &str) -> Result<Message<'_>, BadMessage> {
-        let sound = Sound::read(text).expect("a test's own JSON");
-        read(&mut sound.walk(), "\"in\"")
+        read(&mut Sound::checked(text).walk(), "\"in\"")
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod activity;
 pub mod answer;
 pub mod check;
 pub mod envelope;
+pub mod json;
 pub mod message;
 pub mod quote;
 pub mod status;

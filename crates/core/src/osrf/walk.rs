@@ -7,21 +7,21 @@
 use std::borrow::Cow;
 
 use memchr::memchr2;
-use serde_json::value::RawValue;
+
+use super::json::Json;
 
 /// A text that holds one JSON value and nothing else but white space.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sound<'a>(&'a str);
 
 impl<'a> Sound<'a> {
-    /// A text that [`check`](super::check::check) has passed.
+    /// A text that [`check`](super::check::check) has passed, or that we have put together.
     pub(super) const fn checked(text: &'a str) -> Self {
         Self(text)
     }
 
-    /// A text, if it is JSON.
-    pub(super) fn read(text: &'a str) -> Option<Self> {
-        serde_json::from_str::<&RawValue>(text).ok().map(|raw| Self(raw.get()))
+    pub(super) fn json(json: &'a Json) -> Self {
+        Self(json)
     }
 
     pub(super) fn walk(self) -> Walk<'a> {
@@ -217,7 +217,8 @@ mod tests {
         fn all_is_found_where_it_stands(value in value(), pretty: bool) {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
             let text = format!(" {}\n", text.unwrap());
-            let sound = Sound::read(&text).expect("JSON");
+            let json = Json::read(&text).expect("JSON");
+            let sound = Sound::json(&json);
             prop_assert_eq!(rebuilt(&mut sound.walk()), value.clone());
             prop_assert_eq!(sound.walk().value(), text.trim());
             prop_assert_eq!(Sound::checked(&text).walk().value(), text.trim());

@@ -32,10 +32,6 @@ impl Session {
                 let text = reply(&conversation.thread, &conversation.xid, &envelope.body);
                 return self.reply(text, now);
             }
-            Body::Broken => {
-                let text = reply(&conversation.thread, &conversation.xid, "null");
-                return self.reply(text, now);
-            }
         };
         let xid = answers
             .iter()

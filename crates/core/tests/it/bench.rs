@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use slackwater_core::event::{Cause, Counters, Event, Outcome};
 use slackwater_core::osrf::envelope::{Incoming, Outgoing, Recipient};
+use slackwater_core::osrf::json::Json;
 use slackwater_core::osrf::wrapper::Rules;
 use slackwater_core::session::{
     CloseFin, Config, Deadlines, Input, Output, Phase, Session, Traffic,
@@ -150,10 +151,11 @@ impl Bench {
     }
 
     pub(crate) fn answer_from(&mut self, from: &str, number: u64, messages: &[String]) {
-        self.envelope(from, bus_thread(number), format!("[{}]", messages.join(",")));
+        self.envelope(from, bus_thread(number), &format!("[{}]", messages.join(",")));
     }
 
-    pub(crate) fn envelope(&mut self, from: &str, thread: String, body: String) {
+    pub(crate) fn envelope(&mut self, from: &str, thread: String, body: &str) {
+        let body = Json::read(body).expect("an answer is JSON");
         self.feed(Input::Envelope(Incoming { from: from.to_owned(), thread, xid: None, body }));
     }
 

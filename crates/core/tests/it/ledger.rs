@@ -137,9 +137,9 @@ fn a_late_answer_is_dropped_and_counted() {
     bench.take_replies();
     bench.answer(1, &[result(1)]);
     bench.answer(9, &[complete(1)]);
-    bench.envelope("x", "0.12345".to_owned(), "[]".to_owned());
+    bench.envelope("x", "0.12345".to_owned(), "[]");
     let other = bus_thread(1).replace('7', "8");
-    bench.envelope("x", other, format!("[{}]", complete(1)));
+    bench.envelope("x", other, &format!("[{}]", complete(1)));
     assert_eq!((bench.counters.strays, bench.take_replies().len()), (4, 0));
 }
 

@@ -44,15 +44,14 @@ fn an_answer_comes_as_it_was_sent() {
 }
 
 #[test]
-fn an_answer_that_is_no_array_or_no_json_still_reaches_its_client() {
+fn an_answer_that_is_no_array_still_reaches_its_client() {
     let mut bench = Bench::new();
     bench.say("t", &[request(1)]);
-    bench.envelope(WORKER, bus_thread(1), r#"{"odd":1.0}"#.into());
-    bench.envelope(WORKER, bus_thread(1), "registering".into());
-    bench.envelope(WORKER, bus_thread(1), "[]".into());
+    bench.envelope(WORKER, bus_thread(1), r#"{"odd":1.0}"#);
+    bench.envelope(WORKER, bus_thread(1), "[]");
     let bodies: Vec<_> =
         bench.replies.iter().map(|text| text.split_once(r#""osrf_msg":"#).unwrap().1).collect();
-    assert_eq!(bodies, [r#"{"odd":1.0}}"#, "null}", "[]}"]);
+    assert_eq!(bodies, [r#"{"odd":1.0}}"#, "[]}"]);
     assert_eq!(bench.session.ledger().pending(), 1);
 }
 

@@ -92,7 +92,7 @@ impl Router {
 
     /// Answers what is asked of the router itself; each message is an envelope of its own.
     async fn answer(&mut self, envelope: &Envelope<'_>) {
-        let messages: Vec<Value> = serde_json::from_str(envelope.body).unwrap_or_default();
+        let messages: Vec<Value> = serde_json::from_str(envelope.body.get()).unwrap_or_default();
         for message in messages {
             let message = &message["__p"];
             if message["type"] != "REQUEST" {

@@ -154,7 +154,7 @@ fn read(text: &str) -> Option<Delivery> {
     let Envelope { from, thread, xid, body, .. } = envelope::read(text.as_bytes())?;
     let (address, thread) = (from.into_owned(), thread.into_owned());
     let asker = Asker { address, thread, xid: xid.map(Cow::into_owned) };
-    Some(Delivery { asker, body: body.to_owned() })
+    Some(Delivery { asker, body: body.get().to_owned() })
 }
 
 /// What the workers of a process share.
@@ -206,7 +206,7 @@ impl Sessions {
                     let mailbox = self.lock().get(&key).cloned();
                     let (address, thread) = key;
                     let asker = Asker { address, thread, xid: envelope.xid };
-                    let delivery = Delivery { asker, body: envelope.body };
+                    let delivery = Delivery { asker, body: envelope.body.to_string() };
                     if mailbox.is_none_or(|mailbox| mailbox.try_send(delivery).is_err()) {
                         tracing::debug!("an envelope for a session that is over");
                     }
