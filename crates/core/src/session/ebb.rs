@@ -14,6 +14,15 @@ pub(super) struct Order {
     /// Whether the soft deadline has passed.
     pub(super) soft_passed: bool,
     pub(super) barrier: Option<Barrier>,
+    /// When a Pong came back too early to close upon: the round trip is known, and the next Ping
+    /// goes out when it has been quiet for long enough by that.
+    measured: Option<Instant>,
+}
+
+impl Order {
+    const fn new(deadlines: Deadlines) -> Self {
+        Self { deadlines, soft_passed: false, barrier: None, measured: None }
+    }
 }
 
 /// A Ping that must come back before any data frame does.
@@ -41,8 +50,7 @@ impl Session {
                 // Who is busy now leaves when it falls slack; only the idle are spread.
                 let slot = if is_slack { deadlines.slot } else { now };
                 let deadlines = Deadlines { slot, ..deadlines };
-                self.state =
-                    State::Draining(Order { deadlines, soft_passed: false, barrier: None });
+                self.state = State::Draining(Order::new(deadlines));
             }
             State::Draining(order) => {
                 order.deadlines = Deadlines { slot: order.deadlines.slot, ..deadlines };
@@ -67,10 +75,13 @@ impl Session {
             let measured = now.saturating_duration_since(ping.sent);
             self.rtt = Some(self.rtt.map_or(measured, |least| least.min(measured)));
         }
-        if let State::Draining(order) = &mut self.state
-            && order.barrier.take_if(|barrier| barrier.nonce == nonce).is_some()
-            && self.is_slack()
-        {
+        let State::Draining(order) = &mut self.state else { return };
+        let deadlines = order.deadlines;
+        if order.barrier.take_if(|barrier| barrier.nonce == nonce).is_none() {
+            return;
+        }
+        order.measured = Some(now);
+        if self.is_slack() && self.quiet_due(&deadlines) <= now {
             self.close_drained(now);
         }
     }
@@ -103,7 +114,8 @@ impl Session {
         if !self.is_slack() {
             return false;
         }
-        match &self.barrier() {
+        let State::Draining(order) = &self.state else { return true };
+        match &order.barrier {
             Some(barrier) => {
                 let given_up = self.barrier_due(barrier) <= now;
                 if given_up {
@@ -113,7 +125,7 @@ impl Session {
                 given_up
             }
             None => {
-                if self.quiet_due(&deadlines) <= now {
+                if self.ping_due(order) <= now {
                     let nonce = self.send_ping(now);
                     if let State::Draining(order) = &mut self.state {
                         order.barrier = Some(Barrier { nonce, sent: now });
@@ -129,7 +141,7 @@ impl Session {
         let soft = soft.filter(|_| !order.soft_passed);
         let slack = (self.is_slack() && !order.soft_passed).then(|| match &order.barrier {
             Some(barrier) => self.barrier_due(barrier),
-            None => self.quiet_due(&order.deadlines),
+            None => self.ping_due(order),
         });
         [soft, hard, slack].into_iter().flatten().min()
     }
@@ -151,17 +163,21 @@ impl Session {
         }
     }
 
-    fn barrier(&self) -> Option<Barrier> {
-        match &self.state {
-            State::Draining(order) => order.barrier.clone(),
-            State::Open | State::Closing(_) | State::Ending(_) | State::Closed(_) => None,
-        }
-    }
-
     /// When the Pong is given up: counted only while no byte moves.
     fn barrier_due(&self, barrier: &Barrier) -> Instant {
         let patience = self.rtt.map_or(BARRIER_PATIENCE, |rtt| BARRIER_PATIENCE.max(4 * rtt));
         barrier.sent.max(self.last_moved) + patience
+    }
+
+    /// When the barrier's Ping goes out. It does not wait for what an earlier round trip asks for:
+    /// one that was slow by chance would make the window longer than a busy client is ever quiet,
+    /// and no Ping would go out that could correct it.
+    fn ping_due(&self, order: &Order) -> Instant {
+        let due = self.quiet_due(&order.deadlines);
+        if order.measured.is_some_and(|measured| measured >= self.last_data) {
+            return due;
+        }
+        due.min(order.deadlines.slot.max(self.last_data + self.config.quiet_window))
     }
 
     /// When it has been quiet for long enough, and the slot has come.

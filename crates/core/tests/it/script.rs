@@ -116,6 +116,9 @@ struct Play {
     unwritten: bool,
     /// A Ping is out, and since then no data frame has passed.
     barrier: bool,
+    /// The least time in which a Pong has come back.
+    round_trip: Option<Duration>,
+    awaits_pong: bool,
     /// A Close has passed, or the connection is gone.
     is_over: bool,
     client_ended: bool,
@@ -142,6 +145,8 @@ impl Play {
             last_data,
             unwritten: false,
             barrier: false,
+            round_trip: None,
+            awaits_pong: false,
             is_over: false,
             client_ended: false,
             named: 0,
@@ -189,6 +194,10 @@ impl Play {
             Act::Pong { right } => {
                 let last = self.bench.pings.last().copied().unwrap_or_default();
                 answers_barrier = *right && self.barrier;
+                if *right && std::mem::take(&mut self.awaits_pong) {
+                    let took = self.bench.pinged_at.map(|at| self.bench.now - at);
+                    self.round_trip = self.round_trip.into_iter().chain(took).min();
+                }
                 self.bench.feed(Input::Pong(if *right { last } else { last + 1 }));
             }
             Act::Wait(millis) => self.bench.wait(ms(*millis)),
@@ -223,6 +232,7 @@ impl Play {
         if self.bench.pings.len() > pings {
             self.judge_ping();
             self.barrier = true;
+            self.awaits_pong = true;
         }
         if !self.bench.replies.is_empty() {
             self.unwritten = true;
@@ -324,10 +334,15 @@ impl Play {
     fn judge_ping(&self) {
         let order = self.order.expect("a drain");
         let at = self.bench.pinged_at.expect("a Ping");
-        let left = order.soft.map(|soft| soft.saturating_duration_since(self.last_data));
-        let window = left.map_or(QUIET_WINDOW, |left| QUIET_WINDOW.min(left / 11));
         assert!(at >= order.slot, "the slot has not come");
-        assert!(at >= self.last_data + window, "it was not quiet");
+        assert!(at >= self.last_data + window(order, self.last_data, QUIET_WINDOW), "no quiet");
+    }
+
+    /// Whether it has been quiet for the whole window, by what is known of the round trip.
+    fn was_quiet(&self, order: Order) -> bool {
+        let whole = self.round_trip.map_or(QUIET_WINDOW, |trip| QUIET_WINDOW.max(2 * trip));
+        self.bench.now >= order.slot
+            && self.bench.now >= self.last_data + window(order, self.last_data, whole)
     }
 
     /// Whether our Close came when it had to, and not when it must not.
@@ -340,7 +355,10 @@ impl Play {
             assert!(!self.has_passed(order.hard), "the hard deadline has passed");
             let is_quiet = self.is_quiet();
             assert!(!(is_quiet && self.has_passed(order.soft)), "nothing is pending any more");
-            let is_confirmed = answers_barrier && is_quiet && !self.bench.traffic.mid_message;
+            let is_confirmed = answers_barrier
+                && is_quiet
+                && !self.bench.traffic.mid_message
+                && self.was_quiet(order);
             assert!(!is_confirmed, "slack water is confirmed");
             return;
         };
@@ -354,6 +372,7 @@ impl Play {
                     let pinged = self.bench.pinged_at.expect("a barrier");
                     assert!(!self.bench.traffic.mid_message, "a frame is half read");
                     assert!(self.barrier, "the barrier is down");
+                    assert!(!answers_barrier || self.was_quiet(order), "it was not quiet");
                     assert!(answers_barrier || at >= pinged + PATIENCE, "no Pong has come");
                 }
             }
@@ -404,6 +423,12 @@ impl Play {
             assert_eq!(self.model.count(fate), 0);
         }
     }
+}
+
+/// A quiet window of so long, or less if the soft deadline is near.
+fn window(order: Order, last_data: Instant, whole: Duration) -> Duration {
+    let left = order.soft.map(|soft| soft.saturating_duration_since(last_data));
+    left.map_or(whole, |left| whole.min(left / 11))
 }
 
 fn answer_text(answer: Answer, trace: u32) -> (&'static str, String) {
