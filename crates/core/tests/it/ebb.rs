@@ -95,10 +95,12 @@ fn one_slow_pong_does_not_make_the_path_slow() {
         bench.text("not JSON");
         bench.pong();
     }
-    bench.wait(ms(199));
-    assert_eq!(bench.pings.len(), 2);
-    bench.wait(ms(1));
+    bench.wait(ms(200));
     assert_eq!(bench.pings.len(), 3);
+    bench.wait(ms(1_999));
+    assert_eq!(bench.close, None);
+    bench.wait(ms(1));
+    assert_eq!(bench.close, Some((1012, "drained")), "no more patience than a fast path needs");
 }
 
 #[test]
