@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::StatusCode;
+
 use crate::client::Client;
 use crate::front::{self, Handler};
 use crate::gateway::{Gateway, Place};
+use crate::operate::readiness::Probe;
+use crate::operate::status::Operations as _;
 
 /// The clients of one gateway.
 #[derive(Debug)]
@@ -25,6 +29,10 @@ impl Handler for Clients {
 
     fn admit(&self) -> Option<Place> {
         Place::take(&self.gateway, self.numbers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn health(&self, probe: Probe) -> (StatusCode, String) {
+        probe.answer(&self.gateway.status_now(), self.gateway.drain_status())
     }
 
     fn connected(

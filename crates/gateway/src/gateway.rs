@@ -7,6 +7,7 @@ mod place;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use http::StatusCode;
 use slackwater_bus::Event as BusEvent;
 use slackwater_core::drain::{Drain, Input, Output, Verdict};
 use slackwater_core::event::Event;
@@ -36,13 +37,15 @@ pub struct Gateway {
     exit: watch::Sender<Option<Verdict>>,
 }
 
-/// What one gateway takes on.
+/// What one gateway takes on, and what it says when it takes no more.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Clients at a time.
     pub connections: usize,
     /// Bytes that may wait for one client.
     pub queued_bytes: usize,
+    /// The answer of `/readyz` during a drain.
+    pub drain_status: StatusCode,
 }
 
 /// What the listeners are to do; carried out one after the other.

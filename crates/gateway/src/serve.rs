@@ -288,7 +288,11 @@ fn drain_of(settings: &Settings) -> drain::Drain {
 }
 
 fn limits(settings: &Settings) -> Limits {
-    Limits { connections: settings.limits.connections, queued_bytes: settings.limits.queued_bytes }
+    Limits {
+        connections: settings.limits.connections,
+        queued_bytes: settings.limits.queued_bytes,
+        drain_status: settings.drain.status.get(),
+    }
 }
 
 fn front_settings(settings: &Settings) -> front::Settings {
@@ -298,6 +302,10 @@ fn front_settings(settings: &Settings) -> front::Settings {
             origins: settings.front.origins.iter().map(|origin| origin.rule().clone()).collect(),
             same_origin: settings.front.same_origin,
         },
+        health_path: settings.front.health_path.as_ref().map(|path| {
+            // So that / means /livez, and /health/ means /health.
+            path.as_str().trim_end_matches('/').to_owned()
+        }),
         trusted_proxies: settings.front.trusted_proxies.iter().map(|n| n.net()).collect(),
         handshake_timeout: settings.front.handshake_timeout,
         websocket: websocket::Settings {

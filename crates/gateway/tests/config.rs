@@ -34,7 +34,7 @@ fn the_defaults_are_those_of_the_help() {
         assert_eq!(settings(&[&flag]), settings(&[]), "{flag}");
         compared += 1;
     }
-    assert_eq!(compared, 28, "options whose default is a value");
+    assert_eq!(compared, 29, "options whose default is a value");
 }
 
 /// The sample is the reference of all settings: each of its keys exists, every key is in it, and
@@ -53,6 +53,7 @@ fn the_sample_file_names_every_setting_with_its_default() {
         "control",
         "admin_listen",
         "path",
+        "health_path",
         "origin",
         "trusted_proxy",
         "max_connections",
@@ -195,10 +196,12 @@ fn every_option_can_be_set_in_the_file() {
         ebb_window = "2s"
         quiet_window = "3s"
         refuse = 503
+        drain_status = 404
         close_code = 1001
         close_fin = "with-close"
         close_timeout = "4s"
         path = "/x"
+        health_path = "/health"
         origin = "https://example.org"
         same_origin = true
         trusted_proxy = ["10.0.0.0/8", "::1"]
@@ -243,10 +246,12 @@ fn every_option_can_be_set_in_the_file() {
     assert_eq!(set.drain.ebb_window, seconds(2));
     assert_eq!(set.drain.quiet_window, seconds(3));
     assert_eq!(set.drain.refuse, Refuse::Answer503);
+    assert_eq!(set.drain.status.get().as_u16(), 404);
     assert_eq!(set.close.code.get(), 1001);
     assert_eq!(set.close.fin, CloseFin::WithClose);
     assert_eq!(set.close.timeout, seconds(4));
     assert_eq!(set.front.path.as_ref().map(|path| path.as_str()), Some("/x"));
+    assert_eq!(set.front.health_path.as_ref().map(|path| path.as_str()), Some("/health"));
     assert_eq!(set.front.origins, ["https://example.org".parse().unwrap()]);
     assert!(set.front.same_origin);
     assert_eq!(set.front.trusted_proxies.len(), 2);
@@ -272,7 +277,7 @@ fn every_option_can_be_set_in_the_file() {
     let definition = serve_definition();
     let in_no_file = |option: &&clap::Arg| !["config", "help"].contains(&option.get_id().as_str());
     let keys = definition.get_arguments().filter(in_no_file).count();
-    assert_eq!(keys, 41, "an option was added: set it in this test's file");
+    assert_eq!(keys, 43, "an option was added: set it in this test's file");
 }
 
 #[test]
@@ -300,6 +305,7 @@ fn a_wrong_file_is_told_with_line_key_and_what_was_expected() {
             "close_code = 1005",
             "1: close_code: expected a close code: 1000, 1001, 1008, 1011-1014 or 3000-4999",
         ),
+        ("drain_status = 200", "1: drain_status: expected an HTTP status from 400 to 599"),
         ("refuse = 502", "1: refuse: expected close or 503"),
         (
             "same_origin = \"yes\"",
@@ -428,7 +434,7 @@ fn a_misspelt_variable_is_not_passed_over() {
 fn the_help_is_short() {
     for (words, most) in [
         (&["slackwater", "--help"][..], 22),
-        (&["slackwater", "serve", "--help"], 95),
+        (&["slackwater", "serve", "--help"], 99),
         (&["slackwater", "drain", "--help"], 22),
     ] {
         let help = parse(words.iter().map(OsString::from), &[]).unwrap_err().to_string();

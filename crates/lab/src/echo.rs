@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub fn settings() -> Settings {
     Settings {
         rules: slackwater::front::handshake::Rules::default(),
+        health_path: None,
         trusted_proxies: Vec::new(),
         handshake_timeout: Duration::from_secs(10),
         websocket: WebSocketSettings { max_message: MAX_MESSAGE, binary: Binary::Kept },
@@ -32,6 +33,10 @@ impl Handler for Echo {
 
     fn admit(&self) -> Option<()> {
         Some(())
+    }
+
+    fn health(&self, _probe: slackwater::operate::readiness::Probe) -> (http::StatusCode, String) {
+        (http::StatusCode::OK, "ok".to_owned())
     }
 
     fn connected(self: Arc<Self>, client: Client<()>) -> impl Future<Output = ()> + Send + 'static {

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use http::StatusCode;
 
 use super::text::{Unfit, deserialize_as_text};
 
@@ -29,6 +30,10 @@ pub enum CloseFin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CloseCode(u16);
 
+/// An HTTP status by which `/readyz` says no: 400 to 599.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainStatus(StatusCode);
+
 /// A limit that is counted: 1 to 1,000,000,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count(u32);
@@ -41,7 +46,7 @@ pub struct UrlPath(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingress(String);
 
-deserialize_as_text!(Refuse, CloseFin, CloseCode, Count, UrlPath, Ingress);
+deserialize_as_text!(Refuse, CloseFin, CloseCode, DrainStatus, Count, UrlPath, Ingress);
 
 /// Parses an enum by the names that its flag takes.
 macro_rules! parse_as_value {
@@ -88,6 +93,31 @@ impl FromStr for CloseCode {
                 Err(Unfit::expected("a close code: 1000, 1001, 1008, 1011-1014 or 3000-4999"))
             }
         }
+    }
+}
+
+impl DrainStatus {
+    /// The status.
+    pub const fn get(self) -> StatusCode {
+        self.0
+    }
+}
+
+impl Default for DrainStatus {
+    fn default() -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE)
+    }
+}
+
+impl FromStr for DrainStatus {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        let status = text
+            .parse()
+            .ok()
+            .filter(|status: &StatusCode| status.is_client_error() || status.is_server_error());
+        status.map(Self).ok_or_else(|| Unfit::expected("an HTTP status from 400 to 599"))
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::addresses::{Network, Origin};
 use super::bus::BusText;
-use super::choices::{CloseCode, CloseFin, Count, Ingress, Refuse, UrlPath};
+use super::choices::{CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath};
 use super::logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 use super::text::list;
 use super::units::{Patience, Period, Size};
@@ -80,6 +80,9 @@ pub struct ServeOptions {
     /// Turn new clients away: close the port, or answer 503 [default: close]
     #[arg(long, env = "SLACKWATER_REFUSE", value_name = "HOW", help_heading = "Draining")]
     pub refuse: Option<Refuse>,
+    /// Answer /readyz with this status meanwhile; HAProxy's disable-on-404 wants 404 [default: 503]
+    #[arg(long, env = "SLACKWATER_DRAIN_STATUS", value_name = "CODE", help_heading = "Draining")]
+    pub drain_status: Option<DrainStatus>,
     /// Close drained connections with this code [default: 1012]
     #[arg(long, env = "SLACKWATER_CLOSE_CODE", value_name = "CODE", help_heading = "Draining")]
     pub close_code: Option<CloseCode>,
@@ -93,6 +96,9 @@ pub struct ServeOptions {
     /// Upgrade only this URL path [default: any]
     #[arg(long, env = "SLACKWATER_PATH", value_name = "PATH", help_heading = "Clients")]
     pub path: Option<UrlPath>,
+    /// Answer balancers at PATH/livez and PATH/readyz where clients connect [default: off]
+    #[arg(long, env = "SLACKWATER_HEALTH_PATH", value_name = "PATH", help_heading = "Clients")]
+    pub health_path: Option<UrlPath>,
     /// Take browsers only from this origin; repeatable [default: any]
     #[arg(
         long,
@@ -233,10 +239,12 @@ impl ServeOptions {
             ebb_window,
             quiet_window,
             refuse,
+            drain_status,
             close_code,
             close_fin,
             close_timeout,
             path,
+            health_path,
             origin,
             same_origin,
             trusted_proxy,

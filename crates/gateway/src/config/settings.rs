@@ -9,7 +9,7 @@ use slackwater_core::osrf::check::MAX_DEPTH;
 
 use super::addresses::{Network, Origin};
 use super::bus::BusUrl;
-use super::choices::{CloseCode, CloseFin, Count, Ingress, Refuse, UrlPath};
+use super::choices::{CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath};
 use super::error::ConfigError;
 use super::file::read_file;
 use super::logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
@@ -63,6 +63,8 @@ pub struct Draining {
     pub quiet_window: Duration,
     /// How new connections are turned away.
     pub refuse: Refuse,
+    /// What `/readyz` answers meanwhile.
+    pub status: DrainStatus,
 }
 
 /// How a connection is closed (DRAIN.md, "One connection").
@@ -81,6 +83,8 @@ pub struct Closing {
 pub struct Front {
     /// The only path that is upgraded; any if `None`.
     pub path: Option<UrlPath>,
+    /// Below which path load balancers are answered; nowhere if `None`.
+    pub health_path: Option<UrlPath>,
     /// The origins that browsers may come from; any if empty.
     pub origins: Vec<Origin>,
     /// Whether browsers may come only from the host that they connect to.
@@ -231,6 +235,7 @@ impl Settings {
                 ebb_window: period(options.ebb_window, seconds(5)),
                 quiet_window: period(options.quiet_window, Duration::from_millis(200)),
                 refuse: options.refuse.unwrap_or(Refuse::Close),
+                status: options.drain_status.unwrap_or_default(),
             },
             close: Closing {
                 code: options.close_code.unwrap_or_default(),
@@ -239,6 +244,7 @@ impl Settings {
             },
             front: Front {
                 path: options.path,
+                health_path: options.health_path,
                 origins: options.origin.unwrap_or_default(),
                 same_origin: options.same_origin.unwrap_or(false),
                 trusted_proxies: options.trusted_proxy.unwrap_or_default(),

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Method, Request, Response, StatusCode, request::Parts};
 use http_body_util::Full;
@@ -30,12 +30,16 @@ use super::handshake::{self, Refused};
 use super::stream::Stream;
 use super::websocket::{self, WebSocket};
 use super::{Client, Handler, Shared, page};
+use crate::operate::readiness::Probe;
 
 /// How requests are answered.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Who may open a WebSocket, and where.
     pub rules: handshake::Rules,
+    /// Load balancers are answered at `/livez` and `/readyz` below this path; no `/` at its end.
+    /// `None`: nowhere.
+    pub health_path: Option<String>,
     /// Networks of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// From the accept to the last byte of the answer.
@@ -197,7 +201,7 @@ fn decide<H: Handler>(
         return (Decision::Answered, unavailable("this server takes no new clients now"));
     }
     if !handshake::asks_for_websocket(&request.headers) {
-        return (Decision::Answered, ordinary(&request, &shared.settings));
+        return (Decision::Answered, ordinary(&request, shared));
     }
     let accept = match handshake::check(&request, &shared.settings.rules) {
         Ok(accept) => accept,
@@ -215,13 +219,23 @@ fn decide<H: Handler>(
 }
 
 /// A request that asks for no WebSocket.
-fn ordinary(request: &Parts, settings: &Settings) -> Answer {
-    if request.uri.path() != "/" {
+fn ordinary<H: Handler>(request: &Parts, shared: &Shared<H>) -> Answer {
+    let settings = &shared.settings;
+    let path = request.uri.path();
+    let below = settings.health_path.as_deref().and_then(|health| path.strip_prefix(health));
+    let probe = below.and_then(Probe::at);
+    if path != "/" && probe.is_none() {
         return text(StatusCode::NOT_FOUND, "nothing here");
     }
     if request.method != Method::GET && request.method != Method::HEAD {
         let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD");
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return answer;
+    }
+    if let Some(probe) = probe {
+        let (status, reason) = shared.handler.health(probe);
+        let mut answer = text(status, &reason);
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         return answer;
     }
     let mut nonce = [0; 16];

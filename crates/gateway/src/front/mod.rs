@@ -10,9 +10,12 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
+use ::http::StatusCode;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
+
+use crate::operate::readiness::Probe;
 
 mod accept;
 pub mod address;
@@ -42,6 +45,9 @@ pub trait Handler: Send + Sync + 'static {
     /// Reserves a place for one more client, before its handshake is answered. `None`: full; the
     /// handshake is answered 503.
     fn admit(&self) -> Option<Self::Permit>;
+
+    /// Answers a load balancer, while the front serves.
+    fn health(&self, probe: Probe) -> (StatusCode, String);
 
     /// A client is there. The body of this function runs before [`Front::refuse`] can return; the
     /// future is spawned as the client's task, and the connection ends with it.

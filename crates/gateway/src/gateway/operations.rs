@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use slackwater_core::drain::Input;
 use tokio::sync::{oneshot, watch};
 
@@ -13,15 +14,26 @@ use crate::operate::status::{
     Answer, Connection, Deadline, DrainRequest, Operations, Phase, Refused, Selection, Status,
 };
 
-impl Operations for Gateway {
-    fn status(&self) -> Answer<'_, Status> {
+impl Gateway {
+    /// Everything that is so at this instant.
+    pub(crate) fn status_now(&self) -> Status {
         let fixed = self.fixed.get_or_init(|| Fixed {
             began: now(),
             bus_url: String::new(),
             listen: vec![],
         });
-        let status = self.books().status(fixed, now());
+        self.books().status(fixed, now())
+    }
+}
+
+impl Operations for Gateway {
+    fn status(&self) -> Answer<'_, Status> {
+        let status = self.status_now();
         Box::pin(async { status })
+    }
+
+    fn drain_status(&self) -> StatusCode {
+        self.limits.drain_status
     }
 
     fn connections(&self, which: Selection) -> Answer<'_, Vec<Connection>> {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -215,6 +216,11 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Operations: fmt::Debug + Send + Sync + 'static {
     /// Everything that is so at one instant.
     fn status(&self) -> Answer<'_, Status>;
+
+    /// What `/readyz` answers during a drain.
+    fn drain_status(&self) -> StatusCode {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
 
     /// The connections, or some of them.
     fn connections(&self, which: Selection) -> Answer<'_, Vec<Connection>>;

@@ -85,7 +85,18 @@ async fn during_the_announcement_new_clients_are_served_but_it_is_not_ready() {
         let admin = free.local_addr().unwrap();
         drop(free);
         let listen = admin.to_string();
-        let options = ["--announce", "1h", "--deadline", "0s", "--admin-listen", &listen];
+        let options = [
+            "--announce",
+            "1h",
+            "--deadline",
+            "0s",
+            "--admin-listen",
+            &listen,
+            "--health-path",
+            "/health/",
+            "--drain-status",
+            "404",
+        ];
         match gateway(&Site::embedded(), &options).await {
             Ok(gateway) => break (gateway, admin),
             Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
@@ -98,7 +109,15 @@ async fn during_the_announcement_new_clients_are_served_but_it_is_not_ready() {
     assert!(get("/readyz").await.starts_with("HTTP/1.1 200 "));
     gateway.control("POST", "/drain", "").await.unwrap();
     gateway.until("announced", |status| status["phase"] == "announce").await.unwrap();
-    assert!(get("/readyz").await.starts_with("HTTP/1.1 503 "));
+    assert!(get("/readyz").await.starts_with("HTTP/1.1 404 "));
     assert!(get("/livez").await.starts_with("HTTP/1.1 200 "));
+    let clients = gateway.address();
+    let public = |path: &'static str| async move {
+        let request = format!("GET /health{path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        exchange(clients, request.as_bytes()).await.unwrap()
+    };
+    let ready = public("/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 404 ") && ready.ends_with("\r\n\r\ndraining\n"), "{ready}");
+    assert!(public("/livez").await.starts_with("HTTP/1.1 200 "));
     Client::of(&gateway).await.unwrap();
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use slackwater_lab::raw::{End, Message, RawClient, exchange, frame, handshake, opcode};
 use tokio::net::TcpStream;
 
+use slackwater::front::Then;
 use slackwater::front::listener::Refusal;
 
 use crate::{settings, start, start_with};
@@ -63,6 +64,28 @@ async fn the_page_is_served() {
     assert_ne!(nonce(&page), nonce(&again));
     let head = exchange(server, b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn balancers_are_answered_below_the_health_path_until_the_front_refuses() {
+    let settings = slackwater::front::Settings { health_path: Some("/h".to_owned()), ..settings() };
+    let (front, server) = start_with(settings, Refusal::Answer, 1);
+    for (request, status) in [
+        ("GET /h/livez", "200"),
+        ("HEAD /h/livez", "200"),
+        ("GET /h/readyz?x", "404"),
+        ("POST /h/readyz", "405"),
+        ("GET /livez", "404"),
+    ] {
+        let request = format!("{request} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let answer = exchange(server, request.as_bytes()).await.unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{request}: {answer}");
+        let told = answer.ends_with("\r\n\r\ndraining\n");
+        assert_eq!(told, request.starts_with("GET /h/readyz"), "{answer}");
+    }
+    front.refuse(Then::Stay).await.unwrap();
+    let answer = exchange(server, b"GET /h/livez HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }
 
 #[tokio::test]

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ::http::StatusCode;
 use slackwater::front::listener::Refusal;
 use slackwater::front::websocket::{Binary, Event, Settings as WebSocketSettings};
 use slackwater::front::{Client, Front, Handler, ListenAddress, Listener, Settings, handshake};
+use slackwater::operate::readiness::Probe;
 
 mod descriptors;
 mod gate;
@@ -36,6 +38,13 @@ impl Handler for Greeter {
         self.places.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).ok().map(drop)
     }
 
+    fn health(&self, probe: Probe) -> (StatusCode, String) {
+        match probe {
+            Probe::Live => (StatusCode::OK, "ok".to_owned()),
+            Probe::Ready => (StatusCode::NOT_FOUND, "draining".to_owned()),
+        }
+    }
+
     fn connected(self: Arc<Self>, client: Client<()>) -> impl Future<Output = ()> + Send + 'static {
         let Client { mut websocket, address, .. } = client;
         async move {
@@ -55,6 +64,7 @@ impl Handler for Greeter {
 fn settings() -> Settings {
     Settings {
         rules: handshake::Rules::default(),
+        health_path: None,
         trusted_proxies: Vec::new(),
         handshake_timeout: Duration::from_secs(10),
         websocket: WebSocketSettings { max_message: 1 << 20, binary: Binary::TextIfUtf8 },

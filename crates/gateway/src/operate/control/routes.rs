@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::{Events, Following, follow};
 use crate::config::Period;
-use crate::operate::readiness::ready;
+use crate::operate::readiness::Probe;
 use crate::operate::status::{Deadline, DrainRequest, Operations, Refused, Selection};
 
 /// Which routes there are.
@@ -41,12 +41,12 @@ impl Conversation {
     pub(super) async fn answer(&self, request: Request<Incoming>, following: Following) -> Reply {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let posts = *request.method() == Method::POST;
+        if let Some(probe) = Probe::at(request.uri().path()).filter(|_| reads) {
+            let status = self.operations.status().await;
+            let (status, reason) = probe.answer(&status, self.operations.drain_status());
+            return plain(status, &reason);
+        }
         match (self.scope, request.uri().path()) {
-            (_, "/livez") if reads => plain(StatusCode::OK, "ok"),
-            (_, "/readyz") if reads => match ready(&self.operations.status().await) {
-                Ok(()) => plain(StatusCode::OK, "ok"),
-                Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, &reason),
-            },
             (_, "/status") if reads => self.status().await,
             (Scope::Control, "/connections") if reads => match selection(request.uri().query()) {
                 Some(which) => json(StatusCode::OK, &self.operations.connections(which).await),
