@@ -1,5 +1,6 @@
 //! The life of a serving process, from its settings to its exit status.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::front::{
     self, Front, Inherited, ListenAddress, ListenError, Listener, Then, handshake, websocket,
 };
 use crate::gateway::{Gateway, Limits, Order};
+use crate::operate::agent;
 use crate::operate::control::{ControlSocket, Server, SocketError};
 use crate::operate::signals::Signals;
 use crate::operate::systemd;
@@ -50,11 +52,13 @@ pub enum ServeError {
         /// What the operating system says.
         reason: std::io::Error,
     },
-    /// The admin address.
-    #[error("cannot listen on {address} for the admin server: {reason}")]
-    Admin {
+    /// An address for balancers and the like.
+    #[error("cannot listen on {address} for {whom}: {reason}")]
+    Aside {
+        /// Who was to be answered there.
+        whom: &'static str,
         /// What was asked for.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What the operating system says.
         reason: std::io::Error,
     },
@@ -84,14 +88,8 @@ pub async fn serve(
     let bound: Vec<ListenAddress> =
         listeners.iter().map(|listener| listener.address().clone()).collect();
     let control = ControlSocket::bind(settings.control.as_deref(), surroundings, &bound)?;
-    let admin = match settings.admin_listen {
-        Some(address) => Some(
-            TcpListener::bind(address)
-                .await
-                .map_err(|reason| ServeError::Admin { address, reason })?,
-        ),
-        None => None,
-    };
+    let admin = aside(settings.admin_listen, "the admin server").await?;
+    let agent = aside(settings.agent_listen, "HAProxy's agent-check").await?;
 
     let Bus { sender, events } = join_bus(&settings).await?;
     let (gateway, orders) = Gateway::new(
@@ -117,6 +115,11 @@ pub async fn serve(
     let watched = Arc::clone(&gateway);
     // Beside the rest, to the end of the process.
     tokio::spawn(async move { systemd::feed_watchdog(&watched).await });
+    if let Some(listener) = agent {
+        // It says "drain" to the end.
+        let directory = settings.state_directory.clone();
+        tokio::spawn(agent::serve(listener, Arc::clone(&gateway), directory));
+    }
 
     let reader = Arc::clone(&gateway);
     // Beside the rest: what workers are told at the very end still passes the bus.
@@ -161,6 +164,16 @@ fn listeners(settings: &Settings, inherited: Vec<Inherited>) -> Result<Vec<Liste
     let bound =
         bound.map(|address| Listener::bind(address.clone(), refusal(settings.drain.refuse)));
     inherited.chain(bound).collect()
+}
+
+/// A listener for others than clients.
+async fn aside(
+    address: Option<SocketAddr>,
+    whom: &'static str,
+) -> Result<Option<TcpListener>, ServeError> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(|reason| ServeError::Aside { whom, address, reason })
 }
 
 /// Carries out what the drain wants of the listeners, one order after the other.

@@ -3,6 +3,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 use crate::proxy::{Kind, Process, free_port};
 
@@ -15,6 +19,8 @@ pub enum Sample {
     NginxTwo,
     /// HAProxy in front of two, of which it asks the admin ports.
     Haproxy,
+    /// HAProxy in front of two, which say themselves how they are.
+    HaproxyAgent,
 }
 
 /// A gateway behind a balancer.
@@ -24,12 +30,15 @@ pub struct Member {
     pub listen: SocketAddr,
     /// Its `--admin-listen`, at the same address.
     pub admin: SocketAddr,
+    /// Its `--agent-listen`, at the same address.
+    pub agent: SocketAddr,
 }
 
 /// A running balancer; told to end when dropped.
 #[derive(Debug)]
 pub struct Balancer {
     listen: SocketAddr,
+    runtime: PathBuf,
     _process: Process,
 }
 
@@ -48,7 +57,7 @@ impl Sample {
     pub const fn kind(self) -> Kind {
         match self {
             Self::NginxOne | Self::NginxTwo => Kind::Nginx,
-            Self::Haproxy => Kind::Haproxy,
+            Self::Haproxy | Self::HaproxyAgent => Kind::Haproxy,
         }
     }
 
@@ -59,20 +68,27 @@ impl Sample {
             Self::NginxOne => include_str!("../../../packaging/balancers/nginx-one.conf"),
             Self::NginxTwo => include_str!("../../../packaging/balancers/nginx-two.conf"),
             Self::Haproxy => include_str!("../../../packaging/balancers/haproxy.cfg"),
+            Self::HaproxyAgent => include_str!("../../../packaging/balancers/haproxy-agent.cfg"),
         }
     }
 
-    /// The file with these addresses in it: its own and those of the gateways.
+    /// The file with these addresses in it: its own and those of the gateways. `runtime` is where
+    /// HAProxy makes its socket for operators, if the sample has one.
     ///
     /// # Errors
     /// What is the reader's own is not what is marked as such, or there are not so many gateways.
-    pub fn filled(self, listen: SocketAddr, members: &[Member]) -> io::Result<String> {
+    pub fn filled(
+        self,
+        listen: SocketAddr,
+        members: &[Member],
+        runtime: &Path,
+    ) -> io::Result<String> {
         let own = match self.kind() {
             Kind::Nginx => ("listen 80;".to_owned(), format!("listen {listen};")),
             Kind::Haproxy => ("bind :80 ".to_owned(), format!("bind {listen} ")),
         };
         let theirs = members.iter().zip(["10.0.0.11", "10.0.0.12"]).map(|(member, shown)| {
-            let Member { listen, admin } = member;
+            let Member { listen, admin, agent } = member;
             match self {
                 Self::NginxOne => ("127.0.0.1:7682;".to_owned(), format!("{listen};")),
                 Self::NginxTwo => (format!("{shown}:7682 "), format!("{listen} ")),
@@ -80,9 +96,17 @@ impl Sample {
                     format!("{shown}:7682 check port 7683 "),
                     format!("{listen} check port {} ", admin.port()),
                 ),
+                Self::HaproxyAgent => (
+                    format!("{shown}:7682 check port 7683 agent-port 7684 "),
+                    format!("{listen} check port {} agent-port {} ", admin.port(), agent.port()),
+                ),
             }
         });
-        let changes: Vec<_> = std::iter::once(own).chain(theirs).collect();
+        let runtime = (self == Self::HaproxyAgent).then(|| {
+            let socket = runtime.display().to_string();
+            ("/run/haproxy/admin.sock".to_owned(), socket)
+        });
+        let changes: Vec<_> = std::iter::once(own).chain(theirs).chain(runtime).collect();
         fill(self.text(), &changes).map_err(io::Error::other)
     }
 }
@@ -95,14 +119,27 @@ impl Balancer {
     /// It does not come up; the text is its log.
     pub async fn start(sample: Sample, members: &[Member]) -> io::Result<Option<Self>> {
         let (directory, listen) = (tempfile::tempdir()?, free_port().await?);
-        let mut text = sample.filled(listen, members)?;
+        let runtime = directory.path().join("runtime");
+        let mut text = sample.filled(listen, members, &runtime)?;
         if sample.kind() == Kind::Nginx {
             std::fs::write(directory.path().join("sample.conf"), &text)?;
             let file = directory.path().join("sample.conf");
             text = format!("{AROUND}include {};\n}}\n", file.display());
         }
         let process = Process::start(sample.kind(), directory, &text, listen).await?;
-        Ok(process.map(|process| Self { listen, _process: process }))
+        Ok(process.map(|process| Self { listen, runtime, _process: process }))
+    }
+
+    /// Gives HAProxy a command on its socket for operators, and the answer.
+    ///
+    /// # Errors
+    /// There is no such socket, or nobody answers.
+    pub async fn command(&self, command: &str) -> io::Result<String> {
+        let mut stream = UnixStream::connect(&self.runtime).await?;
+        stream.write_all(format!("{command}\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
     }
 
     /// Where clients connect.

@@ -61,6 +61,9 @@ pub struct ServeOptions {
     /// Serve /livez, /readyz and /status over HTTP here [default: off]
     #[arg(long, env = "SLACKWATER_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
+    /// Answer HAProxy's agent-check here [default: off]
+    #[arg(long, env = "SLACKWATER_AGENT_LISTEN", value_name = "ADDRESS")]
+    pub agent_listen: Option<SocketAddr>,
     /// Put this into each message as its ingress [default: ws-translator-v2]
     #[arg(long, env = "SLACKWATER_INGRESS", value_name = "NAME")]
     pub ingress: Option<Ingress>,
@@ -233,6 +236,7 @@ impl ServeOptions {
             state_dir,
             control,
             admin_listen,
+            agent_listen,
             ingress,
             deadline,
             announce,

@@ -35,6 +35,8 @@ pub struct Settings {
     pub control: Option<PathBuf>,
     /// Where the admin HTTP server listens; off if `None`.
     pub admin_listen: Option<SocketAddr>,
+    /// Where HAProxy's agent-check is answered; off if `None`.
+    pub agent_listen: Option<SocketAddr>,
     /// What is put into each message as its ingress.
     pub ingress: Ingress,
     /// How a drain goes.
@@ -228,6 +230,7 @@ impl Settings {
             state_directory: options.state_dir.unwrap_or_else(|| surroundings.state_directory()),
             control: options.control,
             admin_listen: options.admin_listen,
+            agent_listen: options.agent_listen,
             ingress: options.ingress.unwrap_or_default(),
             drain: Draining {
                 deadline,

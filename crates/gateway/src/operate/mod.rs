@@ -1,6 +1,7 @@
 //! What surrounds the gateway at work: its state for operators, control, logs, the service
 //! manager.
 
+pub mod agent;
 pub mod control;
 pub mod logs;
 pub mod readiness;

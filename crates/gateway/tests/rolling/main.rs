@@ -2,6 +2,7 @@
 //! in turn while clients go on, for a minute a run: only with `LAB_LONG=1`. The samples themselves
 //! are tried always.
 
+mod agent;
 mod forgetful;
 mod samples;
 

@@ -14,7 +14,8 @@ use super::PROGRAM;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_gateway_behind_nginx_serves_and_drains() {
     let mut gateway = Gateway::start(PROGRAM, &["--ebb-window", "0s"]).await.expect("a gateway");
-    let member = Member { listen: gateway.address(), admin: gateway.address() };
+    let listen = gateway.address();
+    let member = Member { listen, admin: listen, agent: listen };
     let Some(nginx) = Balancer::start(Sample::NginxOne, &[member]).await.expect("nginx") else {
         return skipped("the nginx sample for one gateway", "no nginx");
     };

@@ -34,9 +34,9 @@ impl Place {
     pub(super) fn at(address: impl Into<IpAddr>) -> io::Result<Self> {
         let address = address.into();
         let port = || TcpListener::bind((address, 0))?.local_addr();
-        let (listen, admin) = (port()?, port()?);
+        let (listen, admin, agent) = (port()?, port()?, port()?);
         let state = tempfile::tempdir()?;
-        Ok(Self { member: Member { listen, admin }, state, gateway: None })
+        Ok(Self { member: Member { listen, admin, agent }, state, gateway: None })
     }
 
     pub(super) const fn member(&self) -> Member {
@@ -51,11 +51,15 @@ impl Place {
     ) -> io::Result<()> {
         let mut own = match site.server() {
             Some(server) => joined(server.port(), self.state.path()),
-            None => site.options(),
+            None => {
+                let state = self.state.path().display().to_string();
+                site.options().into_iter().chain(["--state-dir".to_owned(), state]).collect()
+            }
         };
-        let Member { listen, admin } = self.member;
+        let Member { listen, admin, agent } = self.member;
         own.extend(["--listen".to_owned(), listen.to_string()]);
         own.extend(["--admin-listen".to_owned(), admin.to_string()]);
+        own.extend(["--agent-listen".to_owned(), agent.to_string()]);
         let all: Vec<&str> =
             own.iter().map(String::as_str).chain(options.iter().copied()).collect();
         self.gateway = Some(Gateway::start(program, &all).await?);
