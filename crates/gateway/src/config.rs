@@ -21,7 +21,9 @@ mod units;
 
 pub use addresses::{Network, Origin};
 pub use bus::{BusText, BusUrl, EmbeddedBus, RedisBus, Secret, Transport};
-pub use choices::{CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath};
+pub use choices::{
+    ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath,
+};
 pub use error::ConfigError;
 pub use file::read_file;
 pub use logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::clients::Clients;
 use crate::command::print;
-use crate::config::{CloseFin, Refuse, Settings, Surroundings, Transport};
+use crate::config::{ClientHeader, CloseFin, Refuse, Settings, Surroundings, Transport};
 use crate::front::listener::Refusal;
 use crate::front::{
     self, Front, Inherited, ListenAddress, ListenError, Listener, Then, handshake, websocket,
@@ -319,7 +319,14 @@ fn front_settings(settings: &Settings) -> front::Settings {
             // So that / means /livez, and /health/ means /health.
             path.as_str().trim_end_matches('/').to_owned()
         }),
-        trusted_proxies: settings.front.trusted_proxies.iter().map(|n| n.net()).collect(),
+        proxies: front::Proxies {
+            networks: settings.front.trusted_proxies.iter().map(|n| n.net()).collect(),
+            header: match settings.front.client_header {
+                ClientHeader::XForwardedFor => front::ClientHeader::XForwardedFor,
+                ClientHeader::Forwarded => front::ClientHeader::Forwarded,
+            },
+            protocol: settings.front.proxy_protocol,
+        },
         handshake_timeout: settings.front.handshake_timeout,
         websocket: websocket::Settings {
             // A message somewhat too large gets an answer; only a far larger one gets a Close.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use clap::CommandFactory;
 use slackwater::cli::{Cli, Command, parse};
 use slackwater::config::{
-    CloseFin, Facility, LogFormat, LogTo, Refuse, ServeOptions, Settings, Surroundings, read_file,
+    ClientHeader, CloseFin, Facility, LogFormat, LogTo, Refuse, ServeOptions, Settings,
+    Surroundings, read_file,
 };
 
 #[test]
@@ -34,7 +35,7 @@ fn the_defaults_are_those_of_the_help() {
         assert_eq!(settings(&[&flag]), settings(&[]), "{flag}");
         compared += 1;
     }
-    assert_eq!(compared, 29, "options whose default is a value");
+    assert_eq!(compared, 31, "options whose default is a value");
 }
 
 /// The sample is the reference of all settings: each of its keys exists, every key is in it, and
@@ -207,6 +208,8 @@ fn every_option_can_be_set_in_the_file() {
         origin = "https://example.org"
         same_origin = true
         trusted_proxy = ["10.0.0.0/8", "::1"]
+        client_header = "forwarded"
+        proxy_protocol = true
         ping_interval = "0s"
         idle_timeout = "5s"
         handshake_timeout = "6s"
@@ -258,6 +261,8 @@ fn every_option_can_be_set_in_the_file() {
     assert_eq!(set.front.origins, ["https://example.org".parse().unwrap()]);
     assert!(set.front.same_origin);
     assert_eq!(set.front.trusted_proxies.len(), 2);
+    assert_eq!(set.front.client_header, ClientHeader::Forwarded);
+    assert!(set.front.proxy_protocol);
     assert_eq!(set.front.ping_interval, None);
     assert_eq!(set.front.idle_timeout, Some(seconds(5)));
     assert_eq!(set.front.handshake_timeout, seconds(6));
@@ -280,7 +285,7 @@ fn every_option_can_be_set_in_the_file() {
     let definition = serve_definition();
     let in_no_file = |option: &&clap::Arg| !["config", "help"].contains(&option.get_id().as_str());
     let keys = definition.get_arguments().filter(in_no_file).count();
-    assert_eq!(keys, 44, "an option was added: set it in this test's file");
+    assert_eq!(keys, 46, "an option was added: set it in this test's file");
 }
 
 #[test]
@@ -310,6 +315,7 @@ fn a_wrong_file_is_told_with_line_key_and_what_was_expected() {
         ),
         ("drain_status = 200", "1: drain_status: expected an HTTP status from 400 to 599"),
         ("refuse = 502", "1: refuse: expected close or 503"),
+        ("client_header = \"via\"", "1: client_header: expected x-forwarded-for or forwarded"),
         (
             "same_origin = \"yes\"",
             "1: same_origin: invalid type: string \"yes\", expected a boolean",
@@ -366,6 +372,10 @@ fn what_no_option_can_check_alone_is_checked() {
         (
             vec!["--announce=5s", "--deadline=5s"],
             "announce: expected less than the deadline, within which it counts",
+        ),
+        (
+            vec!["--proxy-protocol"],
+            "proxy_protocol: expected trusted_proxy, too: from others it is not taken",
         ),
         (
             vec!["--announce=120s"],
@@ -437,7 +447,7 @@ fn a_misspelt_variable_is_not_passed_over() {
 fn the_help_is_short() {
     for (words, most) in [
         (&["slackwater", "--help"][..], 22),
-        (&["slackwater", "serve", "--help"], 101),
+        (&["slackwater", "serve", "--help"], 106),
         (&["slackwater", "drain", "--help"], 22),
     ] {
         let help = parse(words.iter().map(OsString::from), &[]).unwrap_err().to_string();

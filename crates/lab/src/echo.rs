@@ -22,7 +22,7 @@ pub fn settings() -> Settings {
     Settings {
         rules: slackwater::front::handshake::Rules::default(),
         health_path: None,
-        trusted_proxies: Vec::new(),
+        proxies: Default::default(),
         handshake_timeout: Duration::from_secs(10),
         websocket: WebSocketSettings { max_message: MAX_MESSAGE, binary: Binary::Kept },
     }

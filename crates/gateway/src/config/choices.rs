@@ -17,6 +17,15 @@ pub enum Refuse {
     Answer503,
 }
 
+/// Where trusted proxies name the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ClientHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// When we send our FIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CloseFin {
@@ -46,7 +55,16 @@ pub struct UrlPath(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingress(String);
 
-deserialize_as_text!(Refuse, CloseFin, CloseCode, DrainStatus, Count, UrlPath, Ingress);
+deserialize_as_text!(
+    Refuse,
+    ClientHeader,
+    CloseFin,
+    CloseCode,
+    DrainStatus,
+    Count,
+    UrlPath,
+    Ingress
+);
 
 /// Parses an enum by the names that its flag takes.
 macro_rules! parse_as_value {
@@ -67,7 +85,7 @@ macro_rules! parse_as_value {
     )+};
 }
 pub(super) use parse_as_value;
-parse_as_value!(Refuse, CloseFin);
+parse_as_value!(Refuse, ClientHeader, CloseFin);
 
 impl CloseCode {
     /// The code as it goes on the wire.

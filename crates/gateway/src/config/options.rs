@@ -11,7 +11,9 @@ use serde::Deserialize;
 
 use super::addresses::{Network, Origin};
 use super::bus::BusText;
-use super::choices::{CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath};
+use super::choices::{
+    ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath,
+};
 use super::logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 use super::text::list;
 use super::units::{Patience, Period, Size};
@@ -116,7 +118,7 @@ pub struct ServeOptions {
     #[arg(long, env = "SLACKWATER_SAME_ORIGIN", value_name = "true|false", num_args = 0..=1,
           require_equals = true, default_missing_value = "true", help_heading = "Clients")]
     pub same_origin: Option<bool>,
-    /// Believe X-Forwarded-For from this network; repeatable [default: none]
+    /// Believe what proxies in this network say of clients; repeatable [default: none]
     #[arg(
         long,
         env = "SLACKWATER_TRUSTED_PROXY",
@@ -126,6 +128,13 @@ pub struct ServeOptions {
     )]
     #[serde(deserialize_with = "list")]
     pub trusted_proxy: Option<Vec<Network>>,
+    /// Where these name the client: x-forwarded-for or forwarded [default: x-forwarded-for]
+    #[arg(long, env = "SLACKWATER_CLIENT_HEADER", value_name = "NAME", help_heading = "Clients")]
+    pub client_header: Option<ClientHeader>,
+    /// Have these begin with a PROXY header, version 1 or 2 [default: false]
+    #[arg(long, env = "SLACKWATER_PROXY_PROTOCOL", value_name = "true|false", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", help_heading = "Clients")]
+    pub proxy_protocol: Option<bool>,
     /// Ping clients that are silent for so long; 0s never [default: 30s]
     #[arg(long, env = "SLACKWATER_PING_INTERVAL", value_name = "TIME", help_heading = "Clients")]
     pub ping_interval: Option<Period>,
@@ -252,6 +261,8 @@ impl ServeOptions {
             origin,
             same_origin,
             trusted_proxy,
+            client_header,
+            proxy_protocol,
             ping_interval,
             idle_timeout,
             handshake_timeout,

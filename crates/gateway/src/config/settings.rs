@@ -9,7 +9,9 @@ use slackwater_core::osrf::check::MAX_DEPTH;
 
 use super::addresses::{Network, Origin};
 use super::bus::BusUrl;
-use super::choices::{CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath};
+use super::choices::{
+    ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath,
+};
 use super::error::ConfigError;
 use super::file::read_file;
 use super::logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
@@ -93,6 +95,10 @@ pub struct Front {
     pub same_origin: bool,
     /// The networks from which `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// Where these name the client.
+    pub client_header: ClientHeader,
+    /// Whether these begin a connection with a PROXY header.
+    pub proxy_protocol: bool,
     /// After how much silence a client is pinged; never if `None`.
     pub ping_interval: Option<Duration>,
     /// After how long at slack water a client is closed; never if `None`.
@@ -211,6 +217,11 @@ impl Settings {
         if deadline.is_some_and(|deadline| announce >= deadline) {
             return wrong("announce", "less than the deadline, within which it counts");
         }
+        if options.proxy_protocol == Some(true)
+            && options.trusted_proxy.as_ref().is_none_or(Vec::is_empty)
+        {
+            return wrong("proxy_protocol", "trusted_proxy, too: from others it is not taken");
+        }
         let depth = count(options.max_depth, 128);
         if depth > MAX_DEPTH {
             return wrong("max_depth", &format!("at most {MAX_DEPTH}"));
@@ -251,6 +262,8 @@ impl Settings {
                 origins: options.origin.unwrap_or_default(),
                 same_origin: options.same_origin.unwrap_or(false),
                 trusted_proxies: options.trusted_proxy.unwrap_or_default(),
+                client_header: options.client_header.unwrap_or(ClientHeader::XForwardedFor),
+                proxy_protocol: options.proxy_protocol.unwrap_or(false),
                 ping_interval: period_or_off(options.ping_interval, Some(seconds(30))),
                 idle_timeout: period_or_off(options.idle_timeout, None),
                 handshake_timeout: patience(options.handshake_timeout, seconds(10)),

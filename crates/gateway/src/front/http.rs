@@ -20,16 +20,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use ipnet::IpNet;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::address::ClientAddress;
+use super::address::{ClientAddress, Proxies};
 use super::handshake::{self, Refused};
 use super::stream::Stream;
 use super::websocket::{self, WebSocket};
-use super::{Client, Handler, Shared, page};
+use super::{Client, Handler, Shared, page, proxy_header};
 use crate::operate::readiness::Probe;
 
 /// How requests are answered.
@@ -40,8 +39,8 @@ pub struct Settings {
     /// Load balancers are answered at `/livez` and `/readyz` below this path; no `/` at its end.
     /// `None`: nowhere.
     pub health_path: Option<String>,
-    /// Networks of proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpNet>,
+    /// Whom we believe when they name a client.
+    pub proxies: Proxies,
     /// From the accept to the last byte of the answer.
     pub handshake_timeout: Duration,
     /// What the WebSockets accept.
@@ -112,8 +111,29 @@ enum Interruption {
     TimedOut,
 }
 
-async fn exchange<H: Handler>(stream: Stream, door: Door, shared: &Arc<Shared<H>>) -> Left {
-    let Door { peer, inherited } = door;
+async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Shared<H>>) -> Left {
+    let Door { mut peer, inherited } = door;
+    let time_is_up = Instant::now() + shared.settings.handshake_timeout;
+    if shared.settings.proxies.protocol && shared.settings.proxies.trust(peer) {
+        let named = tokio::select! {
+            biased;
+            named = proxy_header::read(&mut stream) => named,
+            () = refusing(shared, inherited) => return Left::Unanswered(stream, UNAVAILABLE),
+            () = sleep_until(time_is_up) => return Left::Nothing,
+        };
+        match named {
+            Ok(None) => {}
+            Ok(Some(client)) => peer = ClientAddress::of_peer(client),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(proxy = %peer, %error, "a trusted proxy does not name its client");
+                return Left::Unanswered(stream, BAD_REQUEST);
+            }
+            Err(error) => {
+                tracing::debug!(proxy = %peer, %error, "gone before it named its client");
+                return Left::Nothing;
+            }
+        }
+    }
     let decision = OnceLock::new();
     let service = service_fn(|request: Request<Incoming>| {
         ready(Ok::<_, Infallible>(answer(request, inherited, shared, &decision)))
@@ -125,19 +145,13 @@ async fn exchange<H: Handler>(stream: Stream, door: Door, shared: &Arc<Shared<H>
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
 
     let interruption = {
-        let mut gate = shared.gate.clone();
         let refusing = async {
-            // A gate that is gone refuses too: the process is ending.
-            let order = gate.wait_for(|order| order.refuses()).await.map(|order| *order);
-            if inherited && order.is_ok_and(|order| order.leaves()) {
-                tokio::time::sleep(FINISHING).await;
-            }
+            refusing(shared, inherited).await;
             if decision.get().is_some() {
                 std::future::pending::<()>().await;
             }
         };
-        let time_is_up = tokio::time::sleep(shared.settings.handshake_timeout);
-        let (refusing, time_is_up) = (pin!(refusing), pin!(time_is_up));
+        let (refusing, time_is_up) = (pin!(refusing), pin!(sleep_until(time_is_up)));
         tokio::select! {
             biased;
             result = poll_fn(|context| connection.poll_without_shutdown(context)) => {
@@ -155,7 +169,7 @@ async fn exchange<H: Handler>(stream: Stream, door: Door, shared: &Arc<Shared<H>
     let stream = io.into_inner();
     match (decision.into_inner(), interruption) {
         (Some(Decision::Upgrade { request, permit }), None) => {
-            let address = peer.behind_proxies(&request.headers, &shared.settings.trusted_proxies);
+            let address = peer.behind(&shared.settings.proxies, &request.headers);
             let websocket = WebSocket::new(stream, &read_buf, shared.settings.websocket);
             let client = Client { websocket, address, request, permit };
             tokio::spawn(Arc::clone(&shared.handler).connected(client));
@@ -168,6 +182,16 @@ async fn exchange<H: Handler>(stream: Stream, door: Door, shared: &Arc<Shared<H>
         // The answer itself did not get through in time.
         (Some(_), Some(_)) => Left::Nothing,
         (Some(Decision::Answered) | None, None) => Left::Answered(stream),
+    }
+}
+
+/// Waits until who has not been answered yet is refused.
+async fn refusing<H: Handler>(shared: &Shared<H>, inherited: bool) {
+    let mut gate = shared.gate.clone();
+    // A gate that is gone refuses too: the process is ending.
+    let order = gate.wait_for(|order| order.refuses()).await.map(|order| *order);
+    if inherited && order.is_ok_and(|order| order.leaves()) {
+        tokio::time::sleep(FINISHING).await;
     }
 }
 
@@ -294,6 +318,8 @@ fn text(status: StatusCode, line: &str) -> Answer {
 /// For those whose request hyper has not seen, or not whole.
 const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
     Connection: close\r\nContent-Length: 0\r\n\r\n";
+const BAD_REQUEST: &str =
+    "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 const TIMED_OUT: &str =
     "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 

@@ -27,10 +27,11 @@ pub mod listener;
 mod metered;
 pub mod origin;
 mod page;
+mod proxy_header;
 pub mod stream;
 pub mod websocket;
 
-pub use self::address::ClientAddress;
+pub use self::address::{ClientAddress, ClientHeader, Proxies};
 pub use self::http::Settings;
 pub use self::inherited::Inherited;
 pub use self::listener::{ListenAddress, ListenError, Listener};

@@ -163,7 +163,7 @@ async fn the_path_is_checked_and_the_page_knows_it() {
 async fn the_client_is_whom_a_trusted_proxy_names() {
     for (trusted, expected) in [("127.0.0.0/8", "203.0.113.9"), ("10.0.0.0/8", "127.0.0.1:")] {
         let mut settings = settings();
-        settings.trusted_proxies = vec![trusted.parse().unwrap()];
+        settings.proxies.networks = vec![trusted.parse().unwrap()];
         let (_front, server) = start(settings);
         let stream = TcpStream::connect(server).await.unwrap();
         let mut client = RawClient::without_handshake(stream).unwrap();
@@ -173,6 +173,78 @@ async fn the_client_is_whom_a_trusted_proxy_names() {
         let Message::Text(address) = client.read_message().await.unwrap() else { panic!() };
         assert!(address.starts_with(expected), "{address}");
     }
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_begins_with_the_client_and_nobody_else_can() {
+    const HEADER: &[u8] = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 80\r\n";
+    let with = |trusted: &str| {
+        let mut settings = settings();
+        settings.proxies.networks =
+            vec![trusted.parse().unwrap(), "198.51.100.0/24".parse().unwrap()];
+        settings.proxies.protocol = true;
+        start(settings)
+    };
+    let (_front, server) = with("127.0.0.0/8");
+    let forwarded = "X-Forwarded-For: 192.0.2.7\r\n";
+    for (header, expected) in [
+        (HEADER, "203.0.113.9:4711"),
+        // A second proxy of ours, behind the first.
+        (b"PROXY TCP4 198.51.100.1 10.0.0.1 4711 80\r\n", "192.0.2.7"),
+        (
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x0a\0\0\x01\x12\x67\0\x50",
+            "203.0.113.9:4711",
+        ),
+    ] {
+        // In pieces, and together with the request.
+        for pieces in [1, header.len()] {
+            let stream = TcpStream::connect(server).await.unwrap();
+            let mut client = RawClient::without_handshake(stream).unwrap();
+            let whole = [header, handshake("/", forwarded).as_bytes()].concat();
+            let (first, rest) = whole.split_at(header.len());
+            for piece in first.chunks(header.len().div_ceil(pieces)) {
+                client.send_bytes(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            client.send_bytes(rest).await.unwrap();
+            client.finish_handshake().await.unwrap();
+            let Message::Text(address) = client.read_message().await.unwrap() else { panic!() };
+            assert_eq!(address, expected);
+        }
+    }
+    let without = exchange(server, handshake("/", "").as_bytes()).await.unwrap();
+    assert!(without.starts_with("HTTP/1.1 400 "), "a proxy that names nobody: {without}");
+
+    let (_front, server) = with("10.0.0.0/8");
+    let claim = [HEADER, handshake("/", "").as_bytes()].concat();
+    let answer = exchange(server, &claim).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let mut client = RawClient::connect(server, "/").await.unwrap();
+    let Message::Text(address) = client.read_message().await.unwrap() else { panic!() };
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_says_nothing_is_not_waited_for_longer_than_anybody() {
+    let mut settings = settings();
+    settings.proxies.networks = vec!["127.0.0.0/8".parse().unwrap()];
+    settings.proxies.protocol = true;
+    settings.handshake_timeout = Duration::from_millis(300);
+    let (front, server) = start(settings.clone());
+    assert_eq!(exchange(server, b"PROXY TCP4 203.0.113.9 ").await.unwrap(), "");
+    settings.handshake_timeout = Duration::from_secs(3_600);
+    drop(front);
+    let (front, server) = start_with(settings, Refusal::Shut, 1);
+    let waits = exchange(server, b"PROXY TCP4 203.0.113.9 ");
+    let refuse = async {
+        // It has been accepted when somebody behind it in the queue has.
+        let behind = b"PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        let page = exchange(server, behind).await.unwrap();
+        assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+        front.refuse(Then::Stay).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(waits, refuse);
+    assert!(answer.unwrap().starts_with("HTTP/1.1 503 "), "and is told when a drain begins");
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ fn settings() -> Settings {
     Settings {
         rules: handshake::Rules::default(),
         health_path: None,
-        trusted_proxies: Vec::new(),
+        proxies: Default::default(),
         handshake_timeout: Duration::from_secs(10),
         websocket: WebSocketSettings { max_message: 1 << 20, binary: Binary::TextIfUtf8 },
     }
