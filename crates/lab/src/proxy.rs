@@ -36,6 +36,40 @@ pub struct Proxy {
     _process: Process,
 }
 
+/// HAProxy as it passes on bytes and says before them whose they are; told to end when dropped.
+#[derive(Debug)]
+pub struct Announcer {
+    listen: SocketAddr,
+    _process: Process,
+}
+
+impl Announcer {
+    /// `option` is that of HAProxy's `server`: `send-proxy` or `send-proxy-v2`. Its checks speak so,
+    /// too, and nobody gets through before one has succeeded. `None` if this host has no HAProxy.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn start(option: &str, upstream: SocketAddr) -> io::Result<Option<Self>> {
+        let listen = free_port().await?;
+        let configuration = format!(
+            "global\n maxconn 500\n\
+             defaults\n mode tcp\n timeout connect 2s\n timeout client 1h\n timeout server 1h\n\
+             frontend clients\n bind {listen}\n default_backend gateway\n\
+             backend gateway\n option httpchk GET /health/livez\n http-check expect status 200\n\
+             server one {upstream} {option} check check-send-proxy inter 200ms\n"
+        );
+        let directory = tempfile::tempdir()?;
+        let process = Process::start(Kind::Haproxy, directory, &configuration, listen).await?;
+        Ok(process.map(|process| Self { listen, _process: process }))
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.listen
+    }
+}
+
 /// The process of a proxy, of whatever configuration; told to end when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {

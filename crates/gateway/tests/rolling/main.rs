@@ -1,9 +1,10 @@
 //! Leaving a load-balanced group: two gateways behind the samples that are shipped, each restarted
-//! in turn while clients go on, for a minute a run: only with `LAB_LONG=1`. The samples themselves
-//! are tried always.
+//! in turn while clients go on, for some seconds; with `LAB_LONG=1` for a minute a run, and with
+//! clients that forget, too.
 
 mod agent;
 mod forgetful;
+mod named;
 mod samples;
 
 use std::path::Path;
@@ -14,7 +15,7 @@ use slackwater_lab::balancer::Sample;
 use slackwater_lab::chance::seed;
 use slackwater_lab::crowd::Habits;
 use slackwater_lab::on_each_bus;
-use slackwater_lab::proof::{is_long, report, skipped};
+use slackwater_lab::proof::{is_long, report};
 use slackwater_lab::rolling::{Figures, Plan, Way, run};
 use slackwater_lab::site::{Bus, Site};
 
@@ -55,10 +56,6 @@ async fn costs_nothing(site: &Site, sample: Sample, options: &'static [&'static 
 
 /// Runs it, asserts what is so whatever the clients do, and reports. `None`: skipped.
 async fn restarts(site: &Site, plan: Plan) -> Option<Figures> {
-    if !is_long() {
-        skipped("rolling restarts behind balancers", "they take long: ./test --long");
-        return None;
-    }
     let bus = site.bus();
     report(format_args!("rolling restarts on {bus:?}: {plan:?}"));
     let figures = run(site, Path::new(PROGRAM), plan).await.expect("all are served")?;
@@ -83,7 +80,7 @@ fn plan(sample: Sample) -> Plan {
     Plan {
         sample,
         way: Way::Drained,
-        time: Duration::from_secs(60),
+        time: Duration::from_secs(if is_long() { 60 } else { 15 }),
         clients: 200,
         habits: Habits::default(),
         round_trip: Duration::ZERO,
