@@ -45,6 +45,9 @@ pub enum ClientCommand {
     Request(RequestOptions),
     /// Say what is wrong with a configuration, without serving
     Check(Box<ServeOptions>),
+    /// Write man pages and completions for shells into a directory
+    #[command(hide = true)]
+    Manual(ManualOptions),
 }
 
 /// Which gateway on this host is meant.
@@ -113,6 +116,13 @@ pub struct RequestOptions {
     /// How long the whole may take
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub timeout: Patience,
+}
+
+/// `slackwater manual`
+#[derive(Debug, Clone, Args)]
+pub struct ManualOptions {
+    /// Where they are to be
+    pub directory: PathBuf,
 }
 
 /// Reads a command line, its first word being the program's name, and the environment.

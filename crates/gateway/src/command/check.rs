@@ -43,12 +43,13 @@ pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> R
         let own = running.contains(&listen.to_string());
         report.add(format_args!("listen {listen}"), free_or_own(free, own))?;
     }
-    if let Some(address) = settings.admin_listen {
-        // The gateway does not tell where its admin server listens; while one runs, a busy port
-        // can be its own.
+    let aside = [("admin_listen", settings.admin_listen), ("agent_listen", settings.agent_listen)];
+    for (key, address) in aside {
+        let Some(address) = address else { continue };
+        // The gateway does not tell where it answers others than clients; while one runs, a busy
+        // port can be its own.
         let own = !running.is_empty();
-        report
-            .add(format_args!("admin_listen {address}"), free_or_own(tcp_is_free(address), own))?;
+        report.add(format_args!("{key} {address}"), free_or_own(tcp_is_free(address), own))?;
     }
     let made_at_start = settings.control.is_none() && !control.parent().is_some_and(Path::exists);
     let usable = if !running.is_empty() {

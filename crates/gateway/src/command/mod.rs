@@ -3,6 +3,7 @@
 mod check;
 mod drain;
 mod gateway;
+mod manual;
 pub(crate) mod print;
 mod request;
 mod shown;
@@ -22,6 +23,7 @@ pub async fn run(command: ClientCommand, surroundings: &Surroundings) -> ExitCod
         ClientCommand::Status(options) => status::run(&options, surroundings).await,
         ClientCommand::Request(options) => request::run(&options).await,
         ClientCommand::Check(options) => check::run(*options, surroundings).await,
+        ClientCommand::Manual(options) => manual::run(&options.directory),
     };
     let failure = match outcome {
         Ok(code) => return ExitCode::from(code),

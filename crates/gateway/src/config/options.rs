@@ -52,7 +52,7 @@ pub struct ServeOptions {
     /// The password for the bus is the first line of this file
     #[arg(long, env = "SLACKWATER_BUS_PASSWORD_FILE", value_name = "FILE")]
     pub bus_password_file: Option<PathBuf>,
-    /// Where the bus addresses in use are noted, so that a crash leaves nothing on the bus
+    /// Where the next start reads what it must know: bus addresses to clean up, a drain to take back
     /// [default: $STATE_DIRECTORY, $XDG_STATE_HOME/slackwater or ~/.local/state/slackwater]
     #[arg(long, env = "SLACKWATER_STATE_DIR", value_name = "DIRECTORY")]
     pub state_dir: Option<PathBuf>,

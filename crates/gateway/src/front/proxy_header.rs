@@ -5,13 +5,15 @@
 //! it is read.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use ppp::{HeaderResult, v1, v2};
+use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+/// What version 2 begins with.
+const SECOND: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Both versions can be told apart by so many bytes, and neither is shorter.
-const FIRST: usize = 12;
+const FIRST: usize = SECOND.len();
 /// Version 2: what says how much follows.
 const LENGTH_AT: usize = 14;
 const HEAD: usize = 16;
@@ -28,7 +30,7 @@ const MOST_FOLLOWS: usize = 4 * 1024;
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut header = vec![0; FIRST];
     stream.read_exact(&mut header).await?;
-    if header == v2::PROTOCOL_PREFIX {
+    if header == SECOND {
         header.resize(HEAD, 0);
         stream.read_exact(&mut header[FIRST..]).await?;
         let follows = usize::from(u16::from_be_bytes([header[LENGTH_AT], header[LENGTH_AT + 1]]));
@@ -38,7 +40,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
         header.resize(HEAD + follows, 0);
         stream.read_exact(&mut header[HEAD..]).await?;
     } else {
-        if !header.starts_with(v1::PROTOCOL_PREFIX.as_bytes()) {
+        if !header.starts_with(b"PROXY ") {
             return Err(none("it begins otherwise"));
         }
         // A line has no length: a byte at a time, or something of the request would be read, too.
@@ -54,26 +56,9 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
 
 /// Reads a whole header.
 fn parse(header: &[u8]) -> io::Result<Option<SocketAddr>> {
-    let source = |ip: IpAddr, port| Some(SocketAddr::new(ip, port));
-    match HeaderResult::parse(header) {
-        HeaderResult::V1(Ok(header)) => Ok(match header.addresses {
-            v1::Addresses::Unknown => None,
-            v1::Addresses::Tcp4(by) => source(by.source_address.into(), by.source_port),
-            v1::Addresses::Tcp6(by) => source(by.source_address.into(), by.source_port),
-        }),
-        HeaderResult::V2(Ok(header)) => Ok(match (header.command, header.addresses) {
-            (v2::Command::Local, _)
-            | (v2::Command::Proxy, v2::Addresses::Unspecified | v2::Addresses::Unix(_)) => None,
-            (v2::Command::Proxy, v2::Addresses::IPv4(by)) => {
-                source(by.source_address.into(), by.source_port)
-            }
-            (v2::Command::Proxy, v2::Addresses::IPv6(by)) => {
-                source(by.source_address.into(), by.source_port)
-            }
-        }),
-        HeaderResult::V1(Err(error)) => Err(none(error)),
-        HeaderResult::V2(Err(error)) => Err(none(error)),
-    }
+    let config = ParseConfig { include_tlvs: false, allow_v1: true, allow_v2: true };
+    let (header, _length) = ProxyHeader::parse(header, config).map_err(none)?;
+    Ok(header.proxied_address().map(|address| address.source))
 }
 
 fn none(why: impl std::fmt::Display) -> io::Error {
@@ -85,8 +70,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
     async fn told(header: &[u8]) -> Result<Option<String>, ErrorKind> {
         let whole = [header, b"GET /"].concat();
@@ -100,7 +83,7 @@ mod tests {
 
     fn second(command: u8, family: u8, follows: &[u8]) -> Vec<u8> {
         let length = u16::try_from(follows.len()).expect("short").to_be_bytes();
-        [SIGNATURE, &[0x20 | command, family], &length, follows].concat()
+        [SECOND, &[0x20 | command, family], &length, follows].concat()
     }
 
     #[tokio::test]
@@ -140,14 +123,14 @@ mod tests {
             let expected = expected.map(|address| address.map(str::to_owned));
             assert_eq!(told(&header).await, expected, "{header:?}");
         }
-        let half = read(&mut &SIGNATURE[..]).await.map_err(|error| error.kind());
+        let half = read(&mut &SECOND[..]).await.map_err(|error| error.kind());
         assert_eq!(half, Err(ErrorKind::UnexpectedEof));
     }
 
     proptest! {
         #[test]
         fn no_bytes_break_it(
-            begin in prop_oneof![Just(SIGNATURE), Just(&b"PROXY TCP4 "[..]), Just(&b"PROXY "[..]), Just(&b""[..])],
+            begin in prop_oneof![Just(SECOND), Just(&b"PROXY TCP4 "[..]), Just(&b"PROXY "[..]), Just(&b""[..])],
             rest in proptest::collection::vec(any::<u8>(), 0..300),
             text in "[0-9a-f.: ]{0,60}\r\n",
         ) {

@@ -7,4 +7,5 @@ mod binary;
 mod commands;
 mod control;
 mod fake;
+mod manual;
 mod request;

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::json;
 use slackwater_lab::balancer::{Balancer, Member, Sample};
 use slackwater_lab::caller::Caller;
-use slackwater_lab::process::Gateway;
+use slackwater_lab::process::{Gateway, Signal};
 use slackwater_lab::proof::skipped;
 
 use super::PROGRAM;
@@ -41,6 +41,38 @@ fn ldirectord_reads_its_sample() {
     // LSB: 3 is that it does not run. A file that it cannot read gives another status, and words.
     let errors = String::from_utf8_lossy(&read.stderr);
     assert_eq!((read.status.code(), errors.as_ref()), (Some(3), ""));
+}
+
+/// A gateway with the settings of the manifest, on ports of its own and on the bus inside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_kubernetes_manifest_drains_within_its_grace_period() {
+    let text = std::fs::read_to_string(packaging("kubernetes.yaml")).expect("the manifest");
+    let after = |key: &str| {
+        let rest = text.lines().find_map(|line| line.trim_start().strip_prefix(key));
+        rest.expect(key).trim().to_owned()
+    };
+    let setting = |name: &str| {
+        let mut lines = text.lines().skip_while(|line| !line.ends_with(&format!("name: {name}")));
+        let value = lines.nth(1).and_then(|line| line.trim_start().strip_prefix("value: "));
+        value.expect(name).trim_matches('"').to_owned()
+    };
+    let (announce, deadline) = (setting("SLACKWATER_ANNOUNCE"), setting("SLACKWATER_DEADLINE"));
+    let options = ["--announce", &announce, "--deadline", &deadline];
+    let mut gateway = Gateway::start(PROGRAM, &options).await.expect("a gateway");
+    gateway.control("POST", "/drain", "").await.expect("a drain");
+    let drain = gateway.status().await.expect("a status")["drain"].clone();
+    let grace: f64 = after("terminationGracePeriodSeconds:").parse().expect("seconds");
+    let left = drain["deadline_seconds_left"].as_f64().expect("a deadline");
+    assert!(left > 60.0 && left + 10.0 < grace, "{left} s and the close_timeout in {grace} s");
+
+    let hook: Vec<String> = serde_json::from_str(&after("command:")).expect("a command");
+    let (program, arguments) = hook.split_first().expect("a program");
+    assert_eq!(program, "slackwater");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let ended = gateway.command(&arguments).await.expect("preStop");
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    gateway.signal(Signal::TERM).expect("a signal");
+    assert_eq!(gateway.exit().await.expect("an end").code(), Some(0));
 }
 
 fn packaging(name: &str) -> String {

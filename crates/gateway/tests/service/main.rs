@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod migrate;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -150,6 +152,12 @@ async fn the_package_is_installed_verified_started_drained_stopped_restarted_and
     let Some(machine) = machine("the units in a real systemd", address).await else { return };
     // The configuration of this machine stays, as an administrator's would.
     machine.must(&["dpkg", "--force-confold", "--install", "/slackwater.deb"]).await.unwrap();
+    for brought in [
+        "/usr/share/man/man1/slackwater-drain.1.gz",
+        "/usr/share/bash-completion/completions/slackwater",
+    ] {
+        machine.must(&["test", "-s", brought]).await.unwrap();
+    }
     for unit in ["slackwater.service", "slackwater.socket", "websocketd-osrf.service"] {
         let verified = machine.run(&["systemd-analyze", "verify", unit]).await.unwrap();
         assert!(verified.status.success(), "{verified:?}");
