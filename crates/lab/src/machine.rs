@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
@@ -50,11 +51,11 @@ pub struct File<'a> {
 }
 
 impl Machine {
-    /// Boots one with these files. `None`, and a loud
-    /// word about it, if this machine cannot.
+    /// Boots one with these files. `None`, and a loud word about it, if none boots here: nothing of
+    /// what is to be tried has a part in a boot.
     ///
     /// # Errors
-    /// It does not come up; the text is what it said.
+    /// Its files cannot be written, or its programs not be run.
     pub async fn start(what: &str, files: &[File<'_>]) -> io::Result<Option<Self>> {
         if let Some(why) = obstacle() {
             skipped(what, &why);
@@ -71,7 +72,9 @@ impl Machine {
         // Copied with the files: what tempfile makes is for its owner alone, this is a root.
         std::fs::set_permissions(directory.path().join("files"), PermissionsExt::from_mode(0o755))?;
         let said = std::fs::File::create(directory.path().join("said"))?;
-        let name = format!("slackwater-{}", std::process::id());
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("slackwater-{}-{number}", std::process::id());
         let container = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-c", BOOT, "sh"])
             .arg(directory.path())
@@ -97,8 +100,10 @@ impl Machine {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let said = std::fs::read_to_string(machine._directory.path().join("said"))?;
-        Err(io::Error::other(format!("no systemd came up: {said}")))
+        let said = std::fs::read(machine._directory.path().join("said"))?;
+        let said = String::from_utf8_lossy(&said).replace(['\r', '\n'], " ");
+        skipped(what, &format!("no systemd comes up here: {said}"));
+        Ok(None)
     }
 
     /// Runs a command in it, to the end.
