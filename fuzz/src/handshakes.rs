@@ -4,19 +4,22 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_KEY};
 use http::{Method, Request, Version};
-use slackwater::front::ClientAddress;
 use slackwater::front::handshake::{Rules, asks_for_websocket, check};
+use slackwater::front::{ClientAddress, ClientHeader, Proxies};
 
 /// Whatever a client writes into its headers, it is answered with a status or with an accept key,
-/// and `X-Forwarded-For` of a stranger is not believed.
+/// and what a stranger says of who he is, in either header, is not believed.
 pub fn http_upgrade(data: &[u8]) {
     let Some(request) = read_head(data) else { return };
     let (head, ()) = request.into_parts();
     let peer = ClientAddress::of_peer(SocketAddr::new(IpAddr::from([192, 0, 2, 1]), 1));
-    let believed = peer.behind_proxies(&head.headers, &[]);
-    assert_eq!(believed.to_string(), peer.to_string());
-    let everyone = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a network"));
-    assert!(peer.behind_proxies(&head.headers, &everyone).to_string().len() < 64);
+    for header in [ClientHeader::XForwardedFor, ClientHeader::Forwarded] {
+        let nobody = Proxies { header, ..Proxies::default() };
+        assert_eq!(peer.behind(&nobody, &head.headers).to_string(), peer.to_string());
+        let networks = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a network")).to_vec();
+        let everyone = Proxies { networks, ..nobody };
+        assert!(peer.behind(&everyone, &head.headers).to_string().len() < 64);
+    }
 
     if !asks_for_websocket(&head.headers) {
         return;
