@@ -36,20 +36,21 @@ pub struct Proxy {
     _process: Process,
 }
 
-/// HAProxy as it passes on bytes and says before them whose they are; told to end when dropped.
+/// HAProxy with one thing that it can do; told to end when dropped.
 #[derive(Debug)]
-pub struct Announcer {
+pub struct Haproxy {
     listen: SocketAddr,
     _process: Process,
 }
 
-impl Announcer {
-    /// `option` is that of HAProxy's `server`: `send-proxy` or `send-proxy-v2`. Its checks speak so,
-    /// too, and nobody gets through before one has succeeded. `None` if this host has no HAProxy.
+impl Haproxy {
+    /// One that passes on bytes and says before them whose they are. `option` is that of HAProxy's
+    /// `server`: `send-proxy`, `send-proxy-v2` or the like; its checks speak so, too. `None` if this
+    /// host has no HAProxy.
     ///
     /// # Errors
     /// It does not come up.
-    pub async fn start(option: &str, upstream: SocketAddr) -> io::Result<Option<Self>> {
+    pub async fn naming(option: &str, upstream: SocketAddr) -> io::Result<Option<Self>> {
         let listen = free_port().await?;
         let configuration = format!(
             "global\n maxconn 500\n\
@@ -57,6 +58,24 @@ impl Announcer {
              frontend clients\n bind {listen}\n default_backend gateway\n\
              backend gateway\n option httpchk GET /health/livez\n http-check expect status 200\n\
              server one {upstream} {option} check check-send-proxy inter 200ms\n"
+        );
+        let directory = tempfile::tempdir()?;
+        let process = Process::start(Kind::Haproxy, directory, &configuration, listen).await?;
+        Ok(process.map(|process| Self { listen, _process: process }))
+    }
+
+    /// For clients that speak HTTP/2 without TLS; says nothing of whose the connections are.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn http2(upstream: SocketAddr) -> io::Result<Option<Self>> {
+        let listen = free_port().await?;
+        let configuration = format!(
+            "global\n maxconn 500\n\
+             defaults\n mode http\n timeout connect 2s\n timeout client 30s\n\
+             timeout server 30s\n timeout tunnel 1h\n\
+             frontend clients\n bind {listen} proto h2\n default_backend gateway\n\
+             backend gateway\n server one {upstream}\n"
         );
         let directory = tempfile::tempdir()?;
         let process = Process::start(Kind::Haproxy, directory, &configuration, listen).await?;

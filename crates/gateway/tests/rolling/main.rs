@@ -4,6 +4,7 @@
 
 mod agent;
 mod forgetful;
+mod http2;
 mod named;
 mod samples;
 
@@ -80,7 +81,7 @@ fn plan(sample: Sample) -> Plan {
     Plan {
         sample,
         way: Way::Drained,
-        time: Duration::from_secs(if is_long() { 60 } else { 15 }),
+        time: Duration::from_secs(if is_long() { 60 } else { 10 }),
         clients: 200,
         habits: Habits::default(),
         round_trip: Duration::ZERO,
