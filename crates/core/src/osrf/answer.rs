@@ -113,7 +113,7 @@ struct Found<'a> {
     trace: Option<&'a str>,
     kind: Option<&'a str>,
     /// Of the payload.
-    class: Option<&'a str>,
+    class: Option<Cow<'a, str>>,
     code: Option<&'a str>,
     status: Option<&'a str>,
 }
@@ -121,36 +121,28 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     fn walk(walk: &mut Walk<'a>) -> Self {
         let mut found = Self::default();
-        let text = walk.object(|key, walk| {
-            if key == "__p" {
-                walk.object(|key, walk| match key {
-                    "threadTrace" => found.trace = Some(walk.value()),
-                    "type" => found.kind = Some(walk.value()),
-                    "payload" => found.payload(walk),
-                    _ => {}
-                });
-            }
-        });
-        found.text = text.unwrap_or_else(|| walk.value());
+        found.text = walk.classed(|key, walk| found.field(key, walk)).text;
         found
     }
 
-    fn payload(&mut self, walk: &mut Walk<'a>) {
-        walk.object(|key, walk| match key {
-            "__c" => self.class = Some(walk.value()),
-            "__p" => {
-                walk.object(|key, walk| match key {
+    fn field(&mut self, key: &str, walk: &mut Walk<'a>) {
+        match key {
+            "threadTrace" => self.trace = Some(walk.value()),
+            "type" => self.kind = Some(walk.value()),
+            "payload" => {
+                let payload = walk.classed(|key, walk| match key {
                     "statusCode" => self.code = Some(walk.value()),
                     "status" => self.status = Some(walk.value()),
                     _ => {}
                 });
+                self.class = payload.class;
             }
             _ => {}
-        });
+        }
     }
 
     fn code(&self) -> (u16, Code) {
-        let class = self.class.and_then(string).unwrap_or_default();
+        let class = self.class.as_deref().unwrap_or_default();
         // A string from C, a number from Perl.
         let number: u16 =
             self.code.and_then(|text| text.trim_matches('"').parse().ok()).unwrap_or_default();

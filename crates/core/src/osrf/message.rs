@@ -2,6 +2,8 @@
 //! byte for byte. Changed on the way are only `ingress`, which is ours to say, and what a worker
 //! must not miss: `locale`, `threadTrace` and a request's `params`.
 
+use std::borrow::Cow;
+
 use super::Trace;
 use super::walk::{Sound, Walk, string};
 
@@ -51,7 +53,7 @@ pub struct BadMessage {
 pub(super) fn read<'a>(walk: &mut Walk<'a>, ingress: &str) -> Result<Message<'a>, BadMessage> {
     let nowhere = |text: &str| BadMessage { trace: None, is_request: false, text: text.to_owned() };
     let found = Found::walk(walk);
-    if !found.is_of("osrfMessage") {
+    if found.class.as_deref() != Some("osrfMessage") {
         return Err(nowhere("an element of osrf_msg is not an osrfMessage"));
     }
     let Some(fields) = found.fields else {
@@ -118,14 +120,14 @@ pub(crate) fn read_all(body: &str) -> Vec<Message<'_>> {
 struct Found<'a> {
     /// The whole element.
     text: &'a str,
-    class: Option<&'a str>,
+    class: Option<Cow<'a, str>>,
     /// `__p`, if it is an object.
     fields: Option<&'a str>,
     trace: Option<&'a str>,
     kind: Option<&'a str>,
     ingress: Option<&'a str>,
     locale: Option<&'a str>,
-    payload_class: Option<&'a str>,
+    payload_class: Option<Cow<'a, str>>,
     /// The payload's `__p`, if it is an object.
     call: Option<&'a str>,
     method: Option<&'a str>,
@@ -135,13 +137,8 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     fn walk(walk: &mut Walk<'a>) -> Self {
         let mut found = Self::default();
-        let text = walk.object(|key, walk| match key {
-            "__c" => found.class = Some(walk.value()),
-            "__p" => found.fields = walk.object(|key, walk| found.field(key, walk)),
-            _ => {}
-        });
-        found.text = text.unwrap_or_else(|| walk.value());
-        found
+        let message = walk.classed(|key, walk| found.field(key, walk));
+        Self { text: message.text, class: message.class, fields: message.fields, ..found }
     }
 
     fn field(&mut self, key: &str, walk: &mut Walk<'a>) {
@@ -151,31 +148,22 @@ impl<'a> Found<'a> {
             "ingress" => self.ingress = Some(walk.value()),
             "locale" => self.locale = Some(walk.value()),
             "payload" => {
-                walk.object(|key, walk| match key {
-                    "__c" => self.payload_class = Some(walk.value()),
-                    "__p" => {
-                        self.call = walk.object(|key, walk| match key {
-                            "method" => self.method = Some(walk.value()),
-                            "params" => self.params = Some(walk.value()),
-                            _ => {}
-                        });
-                    }
+                let payload = walk.classed(|key, walk| match key {
+                    "method" => self.method = Some(walk.value()),
+                    "params" => self.params = Some(walk.value()),
                     _ => {}
                 });
+                (self.payload_class, self.call) = (payload.class, payload.fields);
             }
             _ => {}
         }
     }
 
-    fn is_of(&self, class: &str) -> bool {
-        self.class.and_then(string).is_some_and(|found| found == class)
-    }
-
     /// The text of the call, and the method that it names.
     fn method(&self) -> Option<(&'a str, String)> {
-        let class = self.payload_class.and_then(string)?;
+        let is_call = self.payload_class.as_deref() == Some("osrfMethod");
         let method = self.method.and_then(string).filter(|method| !method.is_empty())?;
-        (class == "osrfMethod").then_some((self.call?, method.into_owned()))
+        is_call.then_some((self.call?, method.into_owned()))
     }
 }
 

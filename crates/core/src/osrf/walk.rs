@@ -31,6 +31,17 @@ impl<'a> Sound<'a> {
     }
 }
 
+/// What [`Walk::classed`] has passed.
+#[derive(Debug)]
+pub(super) struct Classed<'a> {
+    /// All of it, whatever it is.
+    pub(super) text: &'a str,
+    /// `__c`, if it is a string.
+    pub(super) class: Option<Cow<'a, str>>,
+    /// The text of `__p`, if it is an object.
+    pub(super) fields: Option<&'a str>,
+}
+
 /// Stands before a value, and passes it when asked for it.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
@@ -67,6 +78,19 @@ impl<'a> Walk<'a> {
                 walk.value();
             }
         })
+    }
+
+    /// The same for an object with a class hint, `{"__c":…,"__p":…}`. `field` gets the members of
+    /// `__p`, if that is an object.
+    pub(super) fn classed(&mut self, mut field: impl FnMut(&str, &mut Self)) -> Classed<'a> {
+        let (mut class, mut fields) = (None, None);
+        let text = self.object(|key, walk| match key {
+            "__c" => class = Some(walk.value()),
+            "__p" => fields = walk.object(&mut field),
+            _ => {}
+        });
+        let text = text.unwrap_or_else(|| self.value());
+        Classed { text, class: class.and_then(string), fields }
     }
 
     /// The same for an array and its items.

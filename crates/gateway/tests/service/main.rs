@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use slackwater_lab::machine::{File, Machine};
 use slackwater_lab::opensrf;
 use slackwater_lab::proof::skipped;
@@ -116,13 +116,20 @@ async fn log(machine: &Machine) -> String {
     String::from_utf8_lossy(&machine.run(&status).await.unwrap().stdout).into_owned()
 }
 
-/// Begins a request that takes so many seconds.
-async fn ask(client: &mut RawClient, seconds: f64) {
+/// Begins a request that takes so many seconds, and sees it executed.
+async fn ask(machine: &Machine, client: &mut RawClient, seconds: f64) {
     let method = format!("{DEMO}.wait");
     let request = opensrf::request(DEMO, "t", 1, &method, &json!([seconds, "done"]));
     client.send_text(&request).await.unwrap();
-    // The worker is at it.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let began = Instant::now();
+    loop {
+        let status = machine.must(&["slackwater", "status", "--json"]).await.unwrap();
+        let status: Value = serde_json::from_str(&status).unwrap();
+        if status["pending_requests"] == 1 {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "not executed: {status}");
+    }
 }
 
 /// Waits for its answer, and for the Close behind it.
@@ -189,7 +196,7 @@ async fn service_alone(machine: &Machine, address: SocketAddr) {
     }
     // SIGUSR1: it drains, says so, and stays.
     let mut client = RawClient::connect(address, "/").await.unwrap();
-    ask(&mut client, 2.5).await;
+    ask(machine, &mut client, 2.5).await;
     machine.must(&["systemctl", "kill", "-s", "USR1", "slackwater.service"]).await.unwrap();
     until(machine, "StatusText", |text| text.contains("connections left: 1")).await;
     assert_answered_and_drained(&mut client).await;
@@ -199,7 +206,7 @@ async fn service_alone(machine: &Machine, address: SocketAddr) {
 
     // A reload harms nobody.
     let mut client = RawClient::connect(address, "/").await.unwrap();
-    ask(&mut client, 1.5).await;
+    ask(machine, &mut client, 1.5).await;
     machine.must(&["systemctl", "reload", "slackwater.service"]).await.unwrap();
 
     // A stop answers what is pending.
@@ -213,7 +220,7 @@ async fn behind_its_socket(machine: &Machine, address: SocketAddr) {
     machine.must(&["systemctl", "start", "slackwater.socket"]).await.unwrap();
     // The first client starts it.
     let mut client = RawClient::connect(address, "/").await.unwrap();
-    ask(&mut client, 2.0).await;
+    ask(machine, &mut client, 2.0).await;
     let first = property(machine, "MainPID").await;
     let restart = machine.must(&["systemctl", "restart", "slackwater.service"]);
     let others = async {
