@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::session::Deadlines;
 
 /// How a gateway drains.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Config {
     /// How long new connections are still served after the announcement.
     pub announce: Duration,
@@ -53,6 +53,9 @@ pub enum Input {
     Hurry,
     /// Call the drain off.
     Undrain,
+    /// Go by these from now on. A deadline that has been set and the order of an ebb that has begun
+    /// stay as they are.
+    Configure(Config),
 }
 
 /// What a drain wants done, in this order.
@@ -243,6 +246,7 @@ impl Drain {
                     self.outputs.extend([Output::Recall, Output::Serve]);
                 }
             }
+            Input::Configure(config) => self.config = config,
         }
         self.advance(now);
     }

@@ -1,11 +1,14 @@
 //! What the process knows of itself, under one lock: the drain, the sums over all events, the
 //! health of the bus. What `status` says is one look at it, so its figures always agree.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use slackwater_core::drain::{Drain, Phase, Verdict};
 use slackwater_core::event::{Cause, Counters};
+use slackwater_core::session;
 
+use crate::gateway::Limits;
 use crate::operate::status;
 
 /// The books of one process.
@@ -13,6 +16,10 @@ use crate::operate::status;
 pub(crate) struct Books {
     /// How far the process is on its way out.
     pub(crate) drain: Drain,
+    /// What a session that begins now goes by.
+    pub(crate) sessions: Arc<session::Config>,
+    /// How much the gateway takes on now.
+    pub(crate) limits: Limits,
     /// Sums over all events.
     pub(crate) counters: Counters,
     /// Why the bus is gone, if it is.
@@ -32,8 +39,16 @@ pub(crate) struct Fixed {
 }
 
 impl Books {
-    pub(crate) fn new(drain: Drain) -> Self {
-        Self { drain, counters: Counters::default(), bus_lost: None, orders: 0, full: false }
+    pub(crate) fn new(drain: Drain, sessions: session::Config, limits: Limits) -> Self {
+        Self {
+            drain,
+            sessions: Arc::new(sessions),
+            limits,
+            counters: Counters::default(),
+            bus_lost: None,
+            orders: 0,
+            full: false,
+        }
     }
 
     /// A connection has ended.

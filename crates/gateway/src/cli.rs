@@ -39,6 +39,8 @@ pub enum ClientCommand {
     Drain(DrainOptions),
     /// Call a drain off: accept clients again
     Undrain(Target),
+    /// Have a gateway read its configuration again; one that is wrong changes nothing
+    Reload(Target),
     /// Show what a gateway is doing
     Status(StatusOptions),
     /// Send one request through a gateway and print its answers

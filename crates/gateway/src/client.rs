@@ -43,8 +43,7 @@ impl Client {
         place: Place,
     ) -> Self {
         let since = now();
-        let session =
-            Session::new(Arc::clone(gateway.sessions()), place.id(), place.xid_seed(), since);
+        let session = Session::new(gateway.sessions(), place.id(), place.xid_seed(), since);
         let traffic = Traffic::default();
         Self {
             gateway,
@@ -110,6 +109,7 @@ impl Client {
             Letter::BusRestored => self.input(Input::BusRestored),
             Letter::Drain(deadlines) => self.input(Input::Drain(deadlines)),
             Letter::Undrain => self.input(Input::Undrain),
+            Letter::Configure(config) => self.input(Input::Configure(config)),
             Letter::Overflow => self.input(Input::Overflow),
             Letter::Describe(answer) => {
                 let description = describe(

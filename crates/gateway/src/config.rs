@@ -6,6 +6,7 @@
 //! wrong is ever passed over in favour of a default.
 
 mod addresses;
+mod adopt;
 mod bus;
 mod choices;
 mod error;
@@ -14,12 +15,14 @@ mod logs;
 mod names;
 mod opensrf;
 mod options;
+pub(crate) mod parts;
 mod settings;
 mod surroundings;
 mod text;
 mod units;
 
 pub use addresses::{Network, Origin};
+pub use adopt::Adopted;
 pub use bus::{BusText, BusUrl, EmbeddedBus, RedisBus, Secret, Transport};
 pub use choices::{
     ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath,
@@ -30,7 +33,7 @@ pub use logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 pub use names::check_variables;
 pub use opensrf::options as opensrf_options;
 pub use options::ServeOptions;
-pub use settings::{ActivityLog, Closing, Draining, Front, Limits, Log, Settings};
+pub use settings::{Closing, Draining, Front, Limits, Log, Settings};
 pub use surroundings::{Surroundings, raise_open_files, socket_name};
 pub use text::Unfit;
 pub use units::{Patience, Period, Size};

@@ -1,6 +1,7 @@
 //! The running gateway: where clients, bus, listeners and operator meet. It feeds the one drain
 //! of the process and does what that says; what it does to others never waits.
 
+mod configuration;
 mod operations;
 mod place;
 
@@ -14,10 +15,12 @@ use slackwater_core::event::Event;
 use slackwater_core::session;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+pub use self::configuration::Configuration;
 pub use self::place::Place;
 use crate::books::{Books, Fixed, shown};
 use crate::clock::now;
-use crate::front::Then;
+use crate::config::parts;
+use crate::front::{self, Then};
 use crate::hub::Hub;
 use crate::mailbox::Letter;
 use crate::operate::status::Phase;
@@ -25,8 +28,7 @@ use crate::operate::systemd;
 
 /// One gateway.
 pub struct Gateway {
-    sessions: Arc<session::Config>,
-    limits: Limits,
+    configuration: Configuration,
     hub: Hub,
     books: Mutex<Books>,
     fixed: OnceLock<Fixed>,
@@ -57,6 +59,8 @@ pub enum Order {
     Leave,
     /// Accept again.
     Serve,
+    /// Let clients in by these from now on.
+    Configure(Box<front::Settings>),
     /// Say when everything before this is done.
     Report(oneshot::Sender<()>),
 }
@@ -64,18 +68,20 @@ pub enum Order {
 impl Gateway {
     /// A gateway that serves. What it wants of its listeners comes out of the second value.
     pub fn new(
-        sessions: session::Config,
-        limits: Limits,
-        drain: Drain,
+        configuration: Configuration,
         bus: slackwater_bus::Sender,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Order>) {
         let (orders, receiver) = mpsc::unbounded_channel();
+        let settings = configuration.settings();
+        let sessions = parts::session(&settings);
         let hub = Hub::new(bus, sessions.rules.ingress.clone());
+        let drain = Drain::new(parts::drain(&settings));
+        let books = Books::new(drain, sessions, parts::limits(&settings));
+        drop(settings);
         let gateway = Self {
-            sessions: Arc::new(sessions),
-            limits,
+            configuration,
             hub,
-            books: Mutex::new(Books::new(drain)),
+            books: Mutex::new(books),
             fixed: OnceLock::new(),
             orders,
             phase: watch::Sender::new(Phase::Serving),
@@ -183,8 +189,9 @@ impl Gateway {
         self.books().drain.is_final()
     }
 
-    pub(crate) fn sessions(&self) -> &Arc<session::Config> {
-        &self.sessions
+    /// What a session that begins now goes by.
+    pub(crate) fn sessions(&self) -> Arc<session::Config> {
+        Arc::clone(&self.books().sessions)
     }
 
     pub(crate) fn hub(&self) -> &Hub {

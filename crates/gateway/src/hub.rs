@@ -10,6 +10,7 @@ use slackwater_bus::Sender;
 use slackwater_core::drain::ConnectionId;
 use slackwater_core::osrf::answer::farewell;
 use slackwater_core::osrf::envelope::{Incoming, Outgoing};
+use slackwater_core::session;
 use slackwater_core::session::identity::ClientId;
 
 use crate::mailbox::{Letter, Mailbox};
@@ -94,6 +95,13 @@ impl Hub {
     pub(crate) fn post_all(&self, letter: impl Fn() -> Letter) {
         for mailbox in self.read().by_number.values() {
             mailbox.post(letter());
+        }
+    }
+
+    /// Has every client go by these from now on.
+    pub(crate) fn configure(&self, queued_bytes: usize, sessions: &Arc<session::Config>) {
+        for mailbox in self.read().by_number.values() {
+            mailbox.configure(queued_bytes, Arc::clone(sessions));
         }
     }
 

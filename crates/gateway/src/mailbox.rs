@@ -2,10 +2,10 @@
 //! told to end, and hurts nobody else.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use slackwater_core::osrf::envelope::{Incoming, Outgoing};
-use slackwater_core::session::Deadlines;
+use slackwater_core::session::{self, Deadlines};
 use tokio::sync::{Notify, oneshot};
 
 use crate::operate::status::Connection;
@@ -27,6 +27,8 @@ pub(crate) enum Letter {
     Drain(Deadlines),
     /// The drain is called off.
     Undrain,
+    /// Go by these from now on.
+    Configure(Arc<session::Config>),
     /// More waits than may wait.
     Overflow,
     /// An operator asks how it stands.
@@ -38,11 +40,11 @@ pub(crate) enum Letter {
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     arrival: Notify,
-    limit: usize,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
+    limit: usize,
     letters: VecDeque<Letter>,
     bytes: usize,
     /// Bytes that the client's task has taken and the kernel has not.
@@ -55,7 +57,14 @@ struct Queue {
 impl Mailbox {
     /// An empty one. `limit` bounds the bytes that wait, here and for the kernel.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { queue: Mutex::default(), arrival: Notify::new(), limit }
+        let queue = Queue { limit, ..Queue::default() };
+        Self { queue: Mutex::new(queue), arrival: Notify::new() }
+    }
+
+    /// Another limit, and other rules for the client's session.
+    pub(crate) fn configure(&self, limit: usize, sessions: Arc<session::Config>) {
+        self.lock().limit = limit;
+        self.post(Letter::Configure(sessions));
     }
 
     /// Puts an answer in; past the limit it is dropped, and the client is told to end.
@@ -65,7 +74,7 @@ impl Mailbox {
             return;
         }
         let bytes = envelope.body.len();
-        if queue.bytes + queue.unwritten + bytes > self.limit {
+        if queue.bytes + queue.unwritten + bytes > queue.limit {
             queue.overflowed = true;
             queue.letters.push_back(Letter::Overflow);
         } else {
@@ -102,7 +111,7 @@ impl Mailbox {
         let mut queue = self.lock();
         queue.unwritten = unwritten;
         queue.holds = holds;
-        unwritten > self.limit && !std::mem::replace(&mut queue.overflowed, true)
+        unwritten > queue.limit && !std::mem::replace(&mut queue.overflowed, true)
     }
 
     /// Whether the client holds a drain.

@@ -6,6 +6,7 @@ use slackwater::cli::{self, Command};
 use slackwater::command;
 use slackwater::config::{ServeOptions, Settings, Surroundings, raise_open_files};
 use slackwater::front::{Inherited, inherited};
+use slackwater::gateway::Configuration;
 use slackwater::operate::logs;
 use slackwater::serve::serve;
 
@@ -54,7 +55,9 @@ async fn serve_with(
     surroundings: &Surroundings,
     inherited: Vec<Inherited>,
 ) -> anyhow::Result<ExitCode> {
-    let settings = Settings::load(options, surroundings)?;
-    let _logging = logs::install(&settings.log)?;
-    Ok(serve(settings, surroundings, inherited).await?)
+    let settings = Settings::load(options.clone(), surroundings)?;
+    let logging = logs::install(&settings.log)?;
+    let configuration =
+        Configuration::new(options, surroundings.clone(), settings, logging.switch());
+    Ok(serve(configuration, inherited).await?)
 }

@@ -6,22 +6,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use slackwater_bus::{Bus, QueueLimits, embedded, redis};
-use slackwater_core::osrf::activity::Activity;
-use slackwater_core::osrf::wrapper::Rules;
-use slackwater_core::{drain, session};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::clients::Clients;
 use crate::command::print;
-use crate::config::{ClientHeader, CloseFin, Refuse, Settings, Surroundings, Transport};
+use crate::config::{Refuse, Settings, Transport, parts};
 use crate::front::listener::Refusal;
-use crate::front::{
-    self, Front, Inherited, ListenAddress, ListenError, Listener, Then, handshake, websocket,
-};
-use crate::gateway::{Gateway, Limits, Order};
+use crate::front::{Front, Inherited, ListenAddress, ListenError, Listener, Then};
+use crate::gateway::{Configuration, Gateway, Order};
 use crate::operate::agent;
 use crate::operate::control::{ControlSocket, Server, SocketError};
 use crate::operate::signals::Signals;
@@ -78,29 +72,24 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`], before any client was served.
 pub async fn serve(
-    settings: Settings,
-    surroundings: &Surroundings,
+    configuration: Configuration,
     inherited: Vec<Inherited>,
 ) -> Result<ExitCode, ServeError> {
+    let settings = configuration.settings().clone();
     let signals = Signals::install()
         .map_err(|reason| ServeError::System { what: "signal handlers", reason })?;
     let listeners = listeners(&settings, inherited)?;
     let bound: Vec<ListenAddress> =
         listeners.iter().map(|listener| listener.address().clone()).collect();
-    let control = ControlSocket::bind(settings.control.as_deref(), surroundings, &bound)?;
+    let control =
+        ControlSocket::bind(settings.control.as_deref(), configuration.surroundings(), &bound)?;
     let admin = aside(settings.admin_listen, "the admin server").await?;
     let agent = aside(settings.agent_listen, "HAProxy's agent-check").await?;
 
     let Bus { sender, events } = join_bus(&settings).await?;
-    let (gateway, orders) = Gateway::new(
-        session_config(&settings),
-        limits(&settings),
-        drain_of(&settings),
-        sender.clone(),
-    );
+    let (gateway, orders) = Gateway::new(configuration, sender.clone());
     gateway.begin(bound.iter().map(ToString::to_string).collect(), settings.bus.to_string());
-    let front =
-        Front::start(listeners, front_settings(&settings), Clients::of(Arc::clone(&gateway)));
+    let front = Front::start(listeners, parts::front(&settings), Clients::of(Arc::clone(&gateway)));
 
     let servers: Vec<Server> = admin
         .into_iter()
@@ -193,6 +182,7 @@ async fn obey_orders(gateway: &Gateway, front: &Front, mut orders: mpsc::Unbound
                     tracing::error!(%error, "cannot accept clients again");
                 }
             }
+            Order::Configure(settings) => front.configure(*settings),
             Order::Report(done) => {
                 // Whoever asked may have gone.
                 done.send(()).ok();
@@ -263,89 +253,9 @@ fn first_line(path: &Path) -> std::io::Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-fn session_config(settings: &Settings) -> session::Config {
-    let ingress = RawValue::from_string(json_string(settings.ingress.as_str()));
-    session::Config {
-        rules: Rules {
-            max_size: settings.limits.message_size,
-            max_depth: settings.limits.depth,
-            ingress: ingress.unwrap_or_else(|_| RawValue::NULL.to_owned()),
-        },
-        max_requests_in_flight: settings.limits.requests_in_flight,
-        max_sessions: settings.limits.sessions,
-        max_held_bytes: settings.limits.queued_bytes,
-        quiet_window: settings.drain.quiet_window,
-        close_timeout: settings.close.timeout,
-        close_code: settings.close.code.get(),
-        close_fin: match settings.close.fin {
-            CloseFin::OnEcho => session::CloseFin::OnEcho,
-            CloseFin::WithClose => session::CloseFin::WithClose,
-        },
-        ping_interval: settings.front.ping_interval,
-        idle_timeout: settings.front.idle_timeout,
-        write_stall_timeout: settings.limits.write_stall_timeout,
-        activity: settings.log.activity.as_ref().map(|activity| Activity {
-            protect: activity.protect.clone(),
-            max_length: settings.log.max_length,
-        }),
-    }
-}
-
-fn drain_of(settings: &Settings) -> drain::Drain {
-    drain::Drain::new(drain::Config {
-        announce: settings.drain.announce,
-        ebb_window: settings.drain.ebb_window,
-        deadline: settings.drain.deadline,
-        close_timeout: settings.close.timeout,
-    })
-}
-
-fn limits(settings: &Settings) -> Limits {
-    Limits {
-        connections: settings.limits.connections,
-        queued_bytes: settings.limits.queued_bytes,
-        drain_status: settings.drain.status.get(),
-    }
-}
-
-fn front_settings(settings: &Settings) -> front::Settings {
-    front::Settings {
-        rules: handshake::Rules {
-            path: settings.front.path.as_ref().map(|path| path.as_str().to_owned()),
-            origins: settings.front.origins.iter().map(|origin| origin.rule().clone()).collect(),
-            same_origin: settings.front.same_origin,
-        },
-        health_path: settings.front.health_path.as_ref().map(|path| {
-            // So that / means /livez, and /health/ means /health.
-            path.as_str().trim_end_matches('/').to_owned()
-        }),
-        proxies: front::Proxies {
-            networks: settings.front.trusted_proxies.iter().map(|n| n.net()).collect(),
-            header: match settings.front.client_header {
-                ClientHeader::XForwardedFor => front::ClientHeader::XForwardedFor,
-                ClientHeader::Forwarded => front::ClientHeader::Forwarded,
-            },
-            protocol: settings.front.proxy_protocol,
-        },
-        handshake_timeout: settings.front.handshake_timeout,
-        websocket: websocket::Settings {
-            // A message somewhat too large gets an answer; only a far larger one gets a Close.
-            max_message: settings.limits.message_size.saturating_mul(2).max(FLOOR),
-            binary: websocket::Binary::TextIfUtf8,
-        },
-    }
-}
-
-/// The least size, in bytes, at which a message ends its connection instead of being answered.
-const FLOOR: usize = 64 * 1024;
-
 fn refusal(refuse: Refuse) -> Refusal {
     match refuse {
         Refuse::Close => Refusal::Shut,
         Refuse::Answer503 => Refusal::Answer,
     }
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }

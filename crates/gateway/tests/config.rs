@@ -174,7 +174,7 @@ fn a_file_of_ours_wins_over_one_of_opensrf() {
     assert_eq!(set.bus.to_string(), "redis://u:***@d:6379/?router=r");
     assert_eq!(set.log.level.to_string(), "warn");
     assert_eq!(set.log.to, LogTo::File("/theirs".into()));
-    assert_eq!((set.log.format, set.log.activity), (LogFormat::Opensrf, None));
+    assert_eq!((set.log.format, set.log.activity), (LogFormat::Opensrf, false));
     let set = settings(&["--config", ours.path(), "--bus", "embedded:"]);
     assert_eq!(set.bus.to_string(), "embedded:");
     let wrong = options(&["--opensrf-config", theirs.path(), "--opensrf-section", "x"]).unwrap();
@@ -182,58 +182,90 @@ fn a_file_of_ours_wins_over_one_of_opensrf() {
     assert_eq!(error, format!("{}: there is no section <x>", theirs.path()));
 }
 
+/// Every key, none with its default.
+const EVERY: &str = r#"
+listen = ["127.0.0.1:1", "unix:/run/s.sock"]
+bus = "embedded:?keepalive=1s"
+control = "/run/control.sock"
+admin_listen = "127.0.0.1:2"
+agent_listen = "127.0.0.1:3"
+ingress = "test"
+deadline = "0s"
+bus_password_file = "/run/password"
+state_dir = "/var/lib/x"
+announce = "1s"
+ebb_window = "2s"
+quiet_window = "3s"
+refuse = 503
+drain_status = 404
+close_code = 1001
+close_fin = "with-close"
+close_timeout = "4s"
+path = "/x"
+health_path = "/health"
+origin = "https://example.org"
+same_origin = true
+trusted_proxy = ["10.0.0.0/8", "::1"]
+client_header = "forwarded"
+proxy_protocol = true
+ping_interval = "0s"
+idle_timeout = "5s"
+handshake_timeout = "6s"
+max_connections = 7
+max_message_size = "8KiB"
+max_depth = 9
+max_requests_in_flight = 10
+max_sessions = 11
+max_queued_bytes = 12
+write_stall_timeout = "13s"
+message_size_warning = "1MiB"
+log_level = "debug"
+log_to = "syslog"
+log_format = "json"
+log_tag = "site"
+log_facility = "daemon"
+activity_log = true
+activity_facility = "local7"
+log_protect = ["a.", "b."]
+max_log_length = 99
+opensrf_config = "OPENSRF"
+opensrf_section = "other"
+"#;
+
+/// A setting of which nobody has decided whether it can change while the gateway runs does not pass.
+#[test]
+fn each_key_that_changed_is_named_alone_as_live_or_for_the_next_start() {
+    let before = settings(&[]);
+    assert_eq!(before.adopt(before.clone()).settings, before);
+    let (mut live, mut fixed) = (0, 0);
+    for line in EVERY.lines().filter(|line| !line.is_empty()) {
+        let (key, _) = line.split_once(" = ").unwrap();
+        let (needed, line) = match key {
+            // They mean nothing alone.
+            "opensrf_config" | "opensrf_section" => continue,
+            "proxy_protocol" => (vec!["trusted_proxy"], format!("{line}\ntrusted_proxy = '::1'")),
+            // Syslog has a format of its own.
+            "log_to" => (vec![], format!("{line}\nlog_format = 'text'")),
+            _ => (vec![], line.to_owned()),
+        };
+        let read = Settings::resolve(in_file(&line).unwrap(), &surroundings()).unwrap();
+        let adopted = before.adopt(read.clone());
+        let named = [needed, vec![key]].concat();
+        if adopted.at_next_start.is_empty() {
+            assert_eq!((adopted.changed, &adopted.settings), (named, &read), "{key}");
+            live += 1;
+        } else {
+            let stays = (vec![key], vec![], &before);
+            assert_eq!((adopted.at_next_start, adopted.changed, &adopted.settings), stays);
+            fixed += 1;
+        }
+    }
+    assert_eq!((live, fixed), (27, 17));
+}
+
 #[test]
 fn every_option_can_be_set_in_the_file() {
-    let file = File::new(
-        r#"
-        listen = ["127.0.0.1:1", "unix:/run/s.sock"]
-        bus = "embedded:?keepalive=1s"
-        control = "/run/control.sock"
-        admin_listen = "127.0.0.1:2"
-        agent_listen = "127.0.0.1:3"
-        ingress = "test"
-        deadline = "0s"
-        bus_password_file = "/run/password"
-        state_dir = "/var/lib/x"
-        announce = "1s"
-        ebb_window = "2s"
-        quiet_window = "3s"
-        refuse = 503
-        drain_status = 404
-        close_code = 1001
-        close_fin = "with-close"
-        close_timeout = "4s"
-        path = "/x"
-        health_path = "/health"
-        origin = "https://example.org"
-        same_origin = true
-        trusted_proxy = ["10.0.0.0/8", "::1"]
-        client_header = "forwarded"
-        proxy_protocol = true
-        ping_interval = "0s"
-        idle_timeout = "5s"
-        handshake_timeout = "6s"
-        max_connections = 7
-        max_message_size = "8KiB"
-        max_depth = 9
-        max_requests_in_flight = 10
-        max_sessions = 11
-        max_queued_bytes = 12
-        write_stall_timeout = "13s"
-        message_size_warning = "1MiB"
-        log_level = "debug"
-        log_to = "syslog"
-        log_format = "json"
-        log_tag = "site"
-        log_facility = "daemon"
-        activity_log = true
-        activity_facility = "local7"
-        log_protect = ["a.", "b."]
-        max_log_length = 99
-        opensrf_config = "OPENSRF"
-        opensrf_section = "other"
-        "#,
-    );
+    let file = File::new(EVERY);
     let theirs = File::new("<config><other/></config>");
     let text = std::fs::read_to_string(file.path()).unwrap();
     std::fs::write(file.path(), text.replace("OPENSRF", theirs.path())).unwrap();
@@ -278,9 +310,9 @@ fn every_option_can_be_set_in_the_file() {
     assert_eq!(set.log.to, LogTo::Syslog("/dev/log".into()));
     assert_eq!(set.log.tag.as_ref().map(|tag| tag.as_str()), Some("site"));
     assert_eq!(set.log.facility, Facility::Daemon);
-    let activity = set.log.activity.as_ref().unwrap();
-    assert_eq!(activity.facility, Facility::Local7);
-    assert_eq!(activity.protect, ["a.", "b."]);
+    assert!(set.log.activity);
+    assert_eq!(set.log.activity_facility, Facility::Local7);
+    assert_eq!(set.log.protect, ["a.", "b."]);
     assert_eq!((set.log.max_length, set.log.message_size), (99, Some(1 << 20)));
     let definition = serve_definition();
     let in_no_file = |option: &&clap::Arg| !["config", "help"].contains(&option.get_id().as_str());

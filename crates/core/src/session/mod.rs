@@ -110,6 +110,8 @@ pub enum Input {
     Drain(Deadlines),
     /// The drain is called off.
     Undrain,
+    /// Go by these from now on. One that is closing goes on as it began.
+    Configure(Arc<Config>),
 }
 
 /// How far the byte stream under a session is. All sums are over its whole life.
@@ -277,6 +279,11 @@ impl Session {
             Input::BusRestored => self.bus_is_up = true,
             Input::Drain(deadlines) => self.on_drain(deadlines, now),
             Input::Undrain => self.on_undrain(),
+            Input::Configure(config) => {
+                if let State::Open | State::Draining(_) = self.state {
+                    self.config = config;
+                }
+            }
         }
         self.advance(now);
     }

@@ -58,25 +58,10 @@ impl Bench {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let ingress = RawValue::from_string("\"gateway\"".to_owned()).expect("a JSON string");
-        let mut config = Config {
-            rules: Rules { max_size: 1_000_000, max_depth: 128, ingress },
-            max_requests_in_flight: 256,
-            max_sessions: 64,
-            max_held_bytes: 1_000_000,
-            quiet_window: ms(200),
-            close_timeout: secs(10),
-            close_code: 1012,
-            close_fin: CloseFin::OnEcho,
-            ping_interval: None,
-            idle_timeout: None,
-            write_stall_timeout: secs(30),
-            activity: None,
-        };
-        change(&mut config);
+        let config = Self::config(change);
         let now = first_instant();
         Self {
-            session: Session::new(Arc::new(config), CLIENT, 0xABCD, now),
+            session: Session::new(config, CLIENT, 0xABCD, now),
             now,
             counters: Counters::default(),
             traffic: Traffic::default(),
@@ -93,6 +78,27 @@ impl Bench {
             peer_closed: false,
             reads: true,
         }
+    }
+
+    /// The rules of a bench, changed.
+    pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Arc<Config> {
+        let ingress = RawValue::from_string("\"gateway\"".to_owned()).expect("a JSON string");
+        let mut config = Config {
+            rules: Rules { max_size: 1_000_000, max_depth: 128, ingress },
+            max_requests_in_flight: 256,
+            max_sessions: 64,
+            max_held_bytes: 1_000_000,
+            quiet_window: ms(200),
+            close_timeout: secs(10),
+            close_code: 1012,
+            close_fin: CloseFin::OnEcho,
+            ping_interval: None,
+            idle_timeout: None,
+            write_stall_timeout: secs(30),
+            activity: None,
+        };
+        change(&mut config);
+        Arc::new(config)
     }
 
     /// From now on replies reach the kernel only with [`Bench::flush`].

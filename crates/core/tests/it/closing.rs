@@ -2,7 +2,7 @@
 //! Close, or time, ends TCP.
 
 use slackwater_core::event::{Cause, Event};
-use slackwater_core::session::{CloseFin, Input, Phase};
+use slackwater_core::session::{CloseFin, Config, Input, Phase};
 
 use crate::bench::Bench;
 use crate::words::{bad_request, complete, connect, disconnect, ms, request, secs};
@@ -50,6 +50,19 @@ fn with_close_our_fin_goes_right_behind_the_close() {
     assert!(bench.finished);
     bench.peer_closes();
     assert_eq!(bench.session.phase(), Phase::Ending);
+}
+
+#[test]
+fn a_connection_that_is_closing_goes_on_by_the_rules_it_began_with() {
+    let mut bench = closing(Bench::new());
+    let other = |config: &mut Config| {
+        config.close_fin = CloseFin::WithClose;
+        config.close_timeout = secs(1);
+    };
+    bench.feed(Input::Configure(Bench::config(other)));
+    bench.wait(secs(9));
+    bench.peer_closes();
+    assert!(bench.finished, "else the client would wait for our FIN in vain");
 }
 
 #[test]

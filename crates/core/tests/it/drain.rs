@@ -362,6 +362,47 @@ fn undrain_leads_back_from_every_phase() {
 }
 
 #[test]
+fn other_times_hold_at_once_but_for_the_deadline_that_was_set() {
+    let other = Config {
+        announce: secs(20),
+        ebb_window: secs(0),
+        deadline: Some(secs(60)),
+        close_timeout: secs(1),
+    };
+    let mut dock = Dock::with(2, |config| config.announce = secs(40));
+    dock.stop();
+    assert_eq!(dock.feed(Input::Configure(other)), []);
+    assert_eq!(dock.drain.hard_deadline(), Some(dock.start + secs(120)));
+    assert_eq!(dock.wait(secs(20)), [Output::Refuse], "the shorter announcement");
+    let slots: Vec<_> = dock
+        .feed(Input::Refused)
+        .iter()
+        .map(|output| match output {
+            Output::Ask(_, deadlines) => deadlines.slot - dock.start,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(slots, [secs(20); 2], "no window any more");
+    assert_eq!(dock.wait(secs(101)), []);
+    assert_eq!(dock.wait(secs(1)), [Output::Exit(Verdict::Lost(2))], "the shorter close_timeout");
+
+    let mut next = Dock::new(1);
+    next.feed(Input::Configure(other));
+    next.drain();
+    assert_eq!(next.drain.hard_deadline(), Some(next.start + secs(60)));
+}
+
+#[test]
+fn an_announcement_that_was_made_shorter_than_it_has_stood_is_over() {
+    let mut dock = Dock::with(1, |config| config.announce = secs(40));
+    dock.drain();
+    dock.wait(secs(30));
+    let shorter =
+        Config { announce: secs(10), ebb_window: secs(5), deadline: None, close_timeout: secs(10) };
+    assert_eq!(dock.feed(Input::Configure(shorter)), [Output::Refuse]);
+}
+
+#[test]
 fn a_stop_cannot_be_called_off() {
     let mut dock = Dock::new(1);
     dock.stop();

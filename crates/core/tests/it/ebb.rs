@@ -2,7 +2,7 @@
 //! way back.
 
 use slackwater_core::event::Event;
-use slackwater_core::session::{Input, Phase};
+use slackwater_core::session::{Config, Input, Phase};
 
 use crate::bench::{Bench, said};
 use crate::words::{complete, ms, request, secs};
@@ -302,6 +302,22 @@ fn undrain_gives_normal_service_back() {
     assert_eq!(bench.session.phase(), Phase::Open);
     bench.wait(secs(1_000));
     assert_eq!((bench.close, bench.pings.len()), (None, 0));
+}
+
+#[test]
+fn a_draining_connection_goes_by_other_rules_at_once() {
+    let mut bench = Bench::new();
+    bench.drain();
+    let other = |config: &mut Config| {
+        config.quiet_window = secs(3);
+        config.close_code = 1001;
+    };
+    bench.feed(Input::Configure(Bench::config(other)));
+    bench.wait(ms(2_999));
+    assert_eq!(bench.pings.len(), 0);
+    bench.wait(ms(1));
+    bench.pong();
+    assert_eq!(bench.close, Some((1001, "drained")));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::Failure;
 use crate::config::Period;
 use crate::operate::control::Progress;
-use crate::operate::status::{Connection, Status};
+use crate::operate::status::{Connection, Reloaded, Status};
 
 /// A gateway on this host.
 #[derive(Debug, Clone)]
@@ -81,6 +81,11 @@ impl Gateway {
     /// Calls a drain off, and says how the gateway stands then.
     pub(super) async fn undrain(&self) -> Result<Status, Failure> {
         self.understood(&self.ask(Method::POST, "/undrain", String::new()).await?)
+    }
+
+    /// Has it read its configuration again, and says what came of it.
+    pub(super) async fn reload(&self) -> Result<Reloaded, Failure> {
+        self.understood(&self.ask(Method::POST, "/reload", String::new()).await?)
     }
 
     /// Follows its progress.

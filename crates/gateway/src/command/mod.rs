@@ -5,6 +5,7 @@ mod drain;
 mod gateway;
 mod manual;
 pub(crate) mod print;
+mod reload;
 mod request;
 mod shown;
 mod status;
@@ -20,6 +21,7 @@ pub async fn run(command: ClientCommand, surroundings: &Surroundings) -> ExitCod
     let outcome = match command {
         ClientCommand::Drain(options) => drain::run(&options, surroundings).await,
         ClientCommand::Undrain(target) => undrain::run(&target, surroundings).await,
+        ClientCommand::Reload(target) => reload::run(&target, surroundings).await,
         ClientCommand::Status(options) => status::run(&options, surroundings).await,
         ClientCommand::Request(options) => request::run(&options).await,
         ClientCommand::Check(options) => check::run(*options, surroundings).await,

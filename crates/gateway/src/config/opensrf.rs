@@ -204,9 +204,9 @@ mod tests {
         assert_eq!((log.level.to_string().as_str(), log.facility.number()), ("debug", 18));
         assert_eq!(log.tag.as_ref().map(|tag| tag.as_str()), Some("site-1"));
         assert_eq!((log.max_length, log.message_size), (2_000, Some(1_800_000)));
-        let activity = log.activity.as_ref().expect("an activity log");
-        assert_eq!(activity.facility.number(), 19);
-        assert_eq!(activity.protect, ["open-ils.auth.authenticate", "open-ils.cat.user."]);
+        assert!(log.activity);
+        assert_eq!(log.activity_facility.number(), 19);
+        assert_eq!(log.protect, ["open-ils.auth.authenticate", "open-ils.cat.user."]);
     }
 
     #[test]

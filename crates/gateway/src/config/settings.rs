@@ -139,21 +139,16 @@ pub struct Log {
     pub tag: Option<LogTag>,
     /// Of lines for syslog.
     pub facility: Facility,
-    /// The activity log, if there is one.
-    pub activity: Option<ActivityLog>,
+    /// Whether there is an activity log, a line for each request.
+    pub activity: bool,
+    /// Of these lines, if they go to syslog.
+    pub activity_facility: Facility,
+    /// Parameters of methods that begin with one of these are not shown in it.
+    pub protect: Vec<String>,
     /// The most bytes of a line in OpenSRF's format, and of parameters in any.
     pub max_length: usize,
     /// Messages for the bus from this size on are worth a warning.
     pub message_size: Option<usize>,
-}
-
-/// A line for each request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActivityLog {
-    /// Of these lines, if they go to syslog.
-    pub facility: Facility,
-    /// Parameters of methods that begin with one of these are not shown.
-    pub protect: Vec<String>,
 }
 
 impl Settings {
@@ -283,10 +278,9 @@ impl Settings {
                 to: log_to,
                 tag: options.log_tag,
                 facility: options.log_facility.unwrap_or(Facility::Local0),
-                activity: options.activity_log.unwrap_or(false).then(|| ActivityLog {
-                    facility: options.activity_facility.unwrap_or(Facility::Local1),
-                    protect: options.log_protect.unwrap_or_default(),
-                }),
+                activity: options.activity_log.unwrap_or(false),
+                activity_facility: options.activity_facility.unwrap_or(Facility::Local1),
+                protect: options.log_protect.unwrap_or_default(),
                 max_length: count(options.max_log_length, 1_536),
                 message_size: options.message_size_warning.map(Size::bytes),
             },

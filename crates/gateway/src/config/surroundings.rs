@@ -91,7 +91,14 @@ impl Surroundings {
             .as_ref()
             .map(|directory| PathBuf::from(directory).join("slackwater"));
         let packaged = PathBuf::from("/run/slackwater");
-        by_systemd.into_iter().chain(by_session).chain([self.own_directory(), packaged])
+        let mut all = Vec::from_iter(by_systemd);
+        for next in by_session.into_iter().chain([self.own_directory(), packaged]) {
+            // Under the packaged service, systemd names the last one, too.
+            if !all.contains(&next) {
+                all.push(next);
+            }
+        }
+        all.into_iter()
     }
 
     /// The directory of last resort. Anyone can make it first, so whoever uses it must see that
@@ -165,6 +172,12 @@ mod tests {
         assert_eq!(path(&around), "/run/user/7/slackwater/7682.sock");
         around.runtime_directory = Some("/run/one:/run/two".into());
         assert_eq!(path(&around), "/run/one/7682.sock");
+        around.runtime_directory = Some("/run/slackwater".into());
+        let all: Vec<_> = around.control_directories().collect();
+        assert_eq!(
+            all,
+            ["/run/slackwater", "/run/user/7/slackwater", "/tmp/slackwater-7"].map(PathBuf::from)
+        );
     }
 
     #[test]

@@ -113,8 +113,9 @@ enum Interruption {
 
 async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Shared<H>>) -> Left {
     let Door { mut peer, inherited } = door;
-    let time_is_up = Instant::now() + shared.settings.handshake_timeout;
-    if shared.settings.proxies.protocol && shared.settings.proxies.trust(peer) {
+    let settings = Arc::clone(&shared.settings.borrow());
+    let time_is_up = Instant::now() + settings.handshake_timeout;
+    if settings.proxies.protocol && settings.proxies.trust(peer) {
         let named = tokio::select! {
             biased;
             named = proxy_header::read(&mut stream) => named,
@@ -136,7 +137,7 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
     }
     let decision = OnceLock::new();
     let service = service_fn(|request: Request<Incoming>| {
-        ready(Ok::<_, Infallible>(answer(request, inherited, shared, &decision)))
+        ready(Ok::<_, Infallible>(answer(request, inherited, shared, &settings, &decision)))
     });
     let mut http = http1::Builder::new();
     // The time of the whole exchange is bounded below.
@@ -169,8 +170,8 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
     let stream = io.into_inner();
     match (decision.into_inner(), interruption) {
         (Some(Decision::Upgrade { request, permit }), None) => {
-            let address = peer.behind(&shared.settings.proxies, &request.headers);
-            let websocket = WebSocket::new(stream, &read_buf, shared.settings.websocket);
+            let address = peer.behind(&settings.proxies, &request.headers);
+            let websocket = WebSocket::new(stream, &read_buf, settings.websocket);
             let client = Client { websocket, address, request, permit };
             tokio::spawn(Arc::clone(&shared.handler).connected(client));
             Left::Nothing
@@ -199,10 +200,11 @@ fn answer<H: Handler>(
     request: Request<Incoming>,
     inherited: bool,
     shared: &Shared<H>,
+    settings: &Settings,
     decision: &OnceLock<Decision<H::Permit>>,
 ) -> Answer {
     let (request, _no_body_is_read) = request.into_parts();
-    let (decided, mut answer) = decide(request, inherited, shared);
+    let (decided, mut answer) = decide(request, inherited, shared, settings);
     match decided {
         // Not by hyper's `keep_alive(false)`: that writes `close` into the 101 as well.
         Decision::Answered => {
@@ -219,15 +221,16 @@ fn decide<H: Handler>(
     mut request: Parts,
     inherited: bool,
     shared: &Shared<H>,
+    settings: &Settings,
 ) -> (Decision<H::Permit>, Answer) {
     let order = *shared.gate.borrow();
     if order.refuses() && !(inherited && order.leaves()) {
         return (Decision::Answered, unavailable("this server takes no new clients now"));
     }
     if !handshake::asks_for_websocket(&request.headers) {
-        return (Decision::Answered, ordinary(&request, shared));
+        return (Decision::Answered, ordinary(&request, shared, settings));
     }
-    let accept = match handshake::check(&request, &shared.settings.rules) {
+    let accept = match handshake::check(&request, &settings.rules) {
         Ok(accept) => accept,
         Err(refused) => {
             tracing::debug!(%refused, "handshake refused");
@@ -243,8 +246,7 @@ fn decide<H: Handler>(
 }
 
 /// A request that asks for no WebSocket.
-fn ordinary<H: Handler>(request: &Parts, shared: &Shared<H>) -> Answer {
-    let settings = &shared.settings;
+fn ordinary<H: Handler>(request: &Parts, shared: &Shared<H>, settings: &Settings) -> Answer {
     let path = request.uri.path();
     let below = settings.health_path.as_deref().and_then(|health| path.strip_prefix(health));
     let probe = below.and_then(Probe::at);

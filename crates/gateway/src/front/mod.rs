@@ -85,6 +85,7 @@ pub enum Then {
 #[derive(Debug)]
 pub struct Front {
     gate: watch::Sender<Order>,
+    settings: watch::Sender<Arc<Settings>>,
     undecided: TaskTracker,
     loops: Vec<watch::Receiver<Obeyed>>,
     addresses: Vec<ListenAddress>,
@@ -132,7 +133,8 @@ struct Obeyed {
 /// What all accept loops and handshakes share.
 #[derive(Debug)]
 struct Shared<H> {
-    settings: Settings,
+    /// Each connection goes by what this is when it is accepted.
+    settings: watch::Receiver<Arc<Settings>>,
     handler: Arc<H>,
     gate: watch::Receiver<Order>,
     /// Connections accepted while serving that are neither clients nor answered yet. Always
@@ -150,8 +152,13 @@ impl Front {
         let (gate, orders) = watch::channel(Order { number: 0, mode: Mode::Serving });
         let undecided = TaskTracker::new();
         undecided.close();
-        let shared =
-            Arc::new(Shared { settings, handler, gate: orders, undecided: undecided.clone() });
+        let (settings, current) = watch::channel(Arc::new(settings));
+        let shared = Arc::new(Shared {
+            settings: current,
+            handler,
+            gate: orders,
+            undecided: undecided.clone(),
+        });
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let mut tasks = JoinSet::new();
         let loops = listeners
@@ -162,13 +169,18 @@ impl Front {
                 obeyed
             })
             .collect();
-        Self { gate, undecided, loops, addresses, tasks }
+        Self { gate, settings, undecided, loops, addresses, tasks }
     }
 
     /// Where it listens, with the ports that the kernel chose.
     #[must_use]
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
+    }
+
+    /// Who is accepted from now on is let in by these.
+    pub fn configure(&self, settings: Settings) {
+        self.settings.send_replace(Arc::new(settings));
     }
 
     /// Takes no new clients. Whoever waits in a queue or is in the middle of a handshake is

@@ -11,7 +11,8 @@ use crate::books::Fixed;
 use crate::clock::now;
 use crate::mailbox::Letter;
 use crate::operate::status::{
-    Answer, Connection, Deadline, DrainRequest, Operations, Phase, Refused, Selection, Status,
+    Answer, Connection, Deadline, DrainRequest, Operations, Phase, Refused, Reloaded, Selection,
+    Status,
 };
 
 impl Gateway {
@@ -24,6 +25,16 @@ impl Gateway {
         });
         self.books().status(fixed, now())
     }
+
+    /// Waits until the listeners have done everything that they were ordered to do.
+    pub(super) async fn orders_obeyed(&self) -> Result<(), Refused> {
+        let (sender, done) = oneshot::channel();
+        self.order(Order::Report(sender));
+        tokio::time::timeout(Duration::from_secs(5), done)
+            .await
+            .map_err(|_| Refused("the listeners do not obey".to_owned()))?
+            .map_err(|_| Refused("the gateway is ending".to_owned()))
+    }
 }
 
 impl Operations for Gateway {
@@ -33,7 +44,7 @@ impl Operations for Gateway {
     }
 
     fn drain_status(&self) -> StatusCode {
-        self.limits.drain_status
+        self.books().limits.drain_status
     }
 
     fn connections(&self, which: Selection) -> Answer<'_, Vec<Connection>> {
@@ -85,15 +96,12 @@ impl Operations for Gateway {
         }
         self.tell_locked(&mut books, |drain| drain.handle_input(Input::Undrain, now()));
         drop(books);
-        let (sender, done) = oneshot::channel();
-        self.order(Order::Report(sender));
-        Box::pin(async {
-            // Whoever is told that the drain is off may connect at once.
-            tokio::time::timeout(Duration::from_secs(5), done)
-                .await
-                .map_err(|_| Refused("the listeners do not open again".to_owned()))?
-                .map_err(|_| Refused("the gateway is ending".to_owned()))
-        })
+        // Whoever is told that the drain is off may connect at once.
+        Box::pin(async { self.orders_obeyed().await })
+    }
+
+    fn reload(&self) -> Answer<'_, Result<Reloaded, Refused>> {
+        Box::pin(self.read_again())
     }
 
     fn phase(&self) -> watch::Receiver<Phase> {

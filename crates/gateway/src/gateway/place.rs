@@ -37,16 +37,15 @@ impl Place {
         let (name, seed) = bits.split_at(16);
         let id = ClientId::from_random(u128::from_be_bytes(name.try_into().ok()?));
         let xid_seed = u64::from_be_bytes(seed.try_into().ok()?);
-        let mailbox = Arc::new(Mailbox::new(gateway.limits.queued_bytes));
-
         let mut books = gateway.books();
-        if books.drain.connections() >= gateway.limits.connections {
+        if books.drain.connections() >= books.limits.connections {
             if !std::mem::replace(&mut books.full, true) {
-                let limit = gateway.limits.connections;
+                let limit = books.limits.connections;
                 tracing::warn!(limit, "full: clients are refused until one leaves");
             }
             return None;
         }
+        let mailbox = Arc::new(Mailbox::new(books.limits.queued_bytes));
         if books.bus_lost.is_some() {
             mailbox.post(Letter::BusLost);
         }

@@ -17,12 +17,14 @@ mod queue;
 mod syslog;
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use self::file::FollowedFile;
 use self::opensrf::{Head, OpensrfFormat};
@@ -39,6 +41,34 @@ const PROGRAM: &str = "client";
 #[derive(Debug)]
 pub struct Logging {
     _writer: Option<WorkerGuard>,
+    switch: Switch,
+}
+
+/// What can be changed of a log that runs.
+#[derive(Debug, Clone)]
+pub struct Switch {
+    filter: reload::Handle<EnvFilter, Registry>,
+    look_now: Arc<AtomicBool>,
+}
+
+impl Logging {
+    /// What can be changed of it.
+    pub fn switch(&self) -> Switch {
+        self.switch.clone()
+    }
+}
+
+impl Switch {
+    /// Writes the lines that the settings ask for from now on, and looks whether the file has been
+    /// renamed. Where lines go, and in which form, stays.
+    pub fn configure(&self, log: &Log) {
+        self.look_now.store(true, Ordering::Relaxed);
+        let changed =
+            filter(log).and_then(|filter| self.filter.reload(filter).map_err(io::Error::other));
+        if let Err(error) = changed {
+            tracing::error!(%error, "log_level stays as it was");
+        }
+    }
 }
 
 /// Sends this process's log lines where the settings say. To be called once, before the first.
@@ -50,13 +80,14 @@ pub fn install(log: &Log) -> io::Result<Logging> {
         Some(tag) => format!("{PROGRAM}/{}", tag.as_str()),
         None => PROGRAM.to_owned(),
     };
+    let look_now = Arc::new(AtomicBool::new(false));
     let (lines, writer) = match &log.to {
         LogTo::Stderr => {
             let ansi = io::stderr().is_terminal();
             (lines(log, Head::Dated(name), ansi, io::stderr), None)
         }
         LogTo::File(path) => {
-            let file = FollowedFile::open(path)
+            let file = FollowedFile::open(path, Arc::clone(&look_now))
                 .map_err(|error| named(&format!("log_to {}", path.display()), &error))?;
             let (queue, guard) = queue::start(file);
             (lines(log, Head::Dated(name), false, queue), Some(guard))
@@ -69,14 +100,18 @@ pub fn install(log: &Log) -> io::Result<Logging> {
             (lines(log, Head::None, false, syslog), Some(guard))
         }
     };
-    let activity = if log.activity.is_some() { "info" } else { "off" };
-    let filter = EnvFilter::try_new(format!("{ACTIVITY}={activity},{}", log.level));
-    let filter = filter.map_err(io::Error::other)?;
+    let (wanted, filter) = reload::Layer::new(filter(log)?);
     tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
+        .with(lines.with_filter(wanted))
         .try_init()
         .map_err(io::Error::other)?;
-    Ok(Logging { _writer: writer })
+    Ok(Logging { _writer: writer, switch: Switch { filter, look_now } })
+}
+
+/// The lines that are wanted.
+fn filter(log: &Log) -> io::Result<EnvFilter> {
+    let activity = if log.activity { "info" } else { "off" };
+    EnvFilter::try_new(format!("{ACTIVITY}={activity},{}", log.level)).map_err(io::Error::other)
 }
 
 /// Whether log lines can go where the settings say.
@@ -86,7 +121,7 @@ pub fn install(log: &Log) -> io::Result<Logging> {
 pub(crate) fn try_place(to: &LogTo) -> io::Result<()> {
     match to {
         LogTo::Stderr => Ok(()),
-        LogTo::File(path) => FollowedFile::open(path).map(drop),
+        LogTo::File(path) => FollowedFile::open(path, Arc::default()).map(drop),
         LogTo::Syslog(path) => SyslogSocket::open(path).map(drop),
     }
 }

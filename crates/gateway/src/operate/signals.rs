@@ -2,10 +2,12 @@
 //! installed before the sockets are bound: no signal finds its default action.
 
 use std::io;
+use std::sync::Arc;
 
 use slackwater_core::drain::Input;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::status::Operations as _;
 use crate::gateway::{Gateway, seed};
 
 /// The signals that a gateway hears.
@@ -32,7 +34,7 @@ impl Signals {
     }
 
     /// Obeys signals, for ever.
-    pub async fn obey(mut self, gateway: &Gateway) {
+    pub async fn obey(mut self, gateway: &Arc<Gateway>) {
         let mut told_to_stop = false;
         loop {
             let stop = tokio::select! {
@@ -40,7 +42,10 @@ impl Signals {
                 Some(()) = self.interrupt.recv() => true,
                 Some(()) = self.terminate.recv() => true,
                 Some(()) = self.hangup.recv() => {
-                    tracing::info!("SIGHUP: there is nothing to read again");
+                    let gateway = Arc::clone(gateway);
+                    // What came of it is in the log. A file that cannot be read for a while does
+                    // not keep the other signals waiting.
+                    tokio::spawn(async move { gateway.reload().await });
                     continue;
                 }
                 else => return,

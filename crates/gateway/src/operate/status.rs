@@ -203,6 +203,15 @@ pub enum Selection {
     },
 }
 
+/// What came of reading the configuration again, by the keys of settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// These are others than before, and hold from now on.
+    pub changed: Vec<String>,
+    /// These are others than before, and hold when the process is started again.
+    pub at_next_start: Vec<String>,
+}
+
 /// Why an operation was refused, in words for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -231,6 +240,10 @@ pub trait Operations: fmt::Debug + Send + Sync + 'static {
 
     /// Calls a drain off; without a drain, does nothing. Answered when the phase has changed.
     fn undrain(&self) -> Answer<'_, Result<(), Refused>>;
+
+    /// Reads the configuration again and goes by it; one that is wrong changes nothing. Answered when
+    /// new clients are let in by it, too.
+    fn reload(&self) -> Answer<'_, Result<Reloaded, Refused>>;
 
     /// The phase as it changes. The gateway drops the sender when it ends.
     fn phase(&self) -> watch::Receiver<Phase>;

@@ -26,6 +26,19 @@ pub fn ready() {
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
 }
 
+/// The configuration is being read again, until [`reloaded`].
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(since) => notify(&[NotifyState::Reloading, since]),
+        Err(error) => tracing::debug!(%error, "systemd was not notified"),
+    }
+}
+
+/// The configuration has been read, for better or worse.
+pub fn reloaded() {
+    notify(&[NotifyState::Ready]);
+}
+
 /// The gateway will exit when its drain is done.
 pub fn stopping() {
     notify(&[NotifyState::Stopping]);

@@ -1,4 +1,4 @@
-//! The exit statuses of `drain`, `undrain` and `status`.
+//! The exit statuses of `drain`, `undrain`, `reload` and `status`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -109,7 +109,7 @@ async fn without_a_gateway_every_command_says_so() {
 }
 
 #[tokio::test]
-async fn undrain_and_status_succeed() {
+async fn undrain_reload_and_status_succeed() {
     let place = Place::new();
     place.fake.enter(Phase::Ebb, None);
     let target = || Target { control: Some(place.path()), listen: None };
@@ -120,8 +120,11 @@ async fn undrain_and_status_succeed() {
     assert_eq!(run(ClientCommand::Undrain(target())).await, ExitCode::SUCCESS);
     let body = place.ask("GET", "/status", "").await.body;
     assert!(body.contains(r#""phase":"serving""#), "{body}");
+    assert_eq!(run(ClientCommand::Reload(target())).await, ExitCode::SUCCESS);
     place.fake.refuses.set("no").unwrap();
-    assert_eq!(run(ClientCommand::Undrain(target())).await, ExitCode::from(REFUSED));
+    for command in [ClientCommand::Undrain(target()), ClientCommand::Reload(target())] {
+        assert_eq!(run(command).await, ExitCode::from(REFUSED));
+    }
 }
 
 async fn run(command: ClientCommand) -> ExitCode {

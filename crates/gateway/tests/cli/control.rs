@@ -82,6 +82,7 @@ async fn what_cannot_be_asked_is_an_error_in_json() {
         ("PUT", "/drain", 405),
         ("GET", "/drain", 405),
         ("GET", "/undrain", 405),
+        ("GET", "/reload", 405),
         ("POST", "/events", 405),
         ("DELETE", "/connections", 405),
         ("POST", "/livez", 405),
@@ -148,7 +149,7 @@ async fn a_wrong_body_drains_nothing() {
 async fn a_refusal_says_why() {
     let place = Place::new();
     place.fake.refuses.set("the gateway is stopping").unwrap();
-    for target in ["/drain", "/undrain"] {
+    for target in ["/drain", "/undrain", "/reload"] {
         let reply = place.ask("POST", target, "").await;
         assert_eq!(reply.code, 409);
         assert_eq!(reply.body, "{\"error\":\"the gateway is stopping\"}\n");
@@ -193,6 +194,7 @@ async fn the_admin_port_only_looks() {
         ("GET", "/events", 404),
         ("POST", "/drain", 404),
         ("POST", "/undrain", 404),
+        ("POST", "/reload", 404),
     ] {
         let stream = TcpStream::connect(address).await.unwrap();
         assert_eq!(ask(stream, method, target, "").await.code, code, "{method} {target}");

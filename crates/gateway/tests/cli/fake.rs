@@ -8,7 +8,7 @@ use slackwater::config::Surroundings;
 use slackwater::operate::control::{ControlSocket, Server};
 use slackwater::operate::status::{
     Answer, Bus, Connection, Counts, Drain, DrainRequest, OpenSession, Operations, PendingRequest,
-    Phase, Refused, Selection, Status, Verdict,
+    Phase, Refused, Reloaded, Selection, Status, Verdict,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -99,6 +99,15 @@ impl Operations for Fake {
             self.outcome()?;
             self.enter(Phase::Serving, None);
             Ok(())
+        })
+    }
+
+    fn reload(&self) -> Answer<'_, Result<Reloaded, Refused>> {
+        Box::pin(async {
+            self.outcome()?;
+            let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+            let (changed, at_next_start) = (keys(&["deadline", "origin"]), keys(&["listen"]));
+            Ok(Reloaded { changed, at_next_start })
         })
     }
 

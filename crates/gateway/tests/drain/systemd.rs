@@ -115,6 +115,22 @@ async fn the_watchdog_hears_of_a_gateway_and_not_of_one_that_hangs() {
 }
 
 #[tokio::test]
+async fn systemd_is_told_when_a_reload_begins_and_when_it_is_over() {
+    let mut manager = Manager::new();
+    let gateway = manager.gateway(&[], &[]).await;
+    manager.hears("READY=1").await;
+    manager.heard.clear();
+    gateway.signal(Signal::HUP).unwrap();
+    manager.hears("READY=1").await;
+    let lines: Vec<&str> = manager.heard.iter().map(|(_, line)| line.as_str()).collect();
+    let [began, since, over] = lines[..] else { panic!("{lines:?}") };
+    assert_eq!((began, over), ("RELOADING=1", "READY=1"));
+    // systemd takes it for an old one otherwise.
+    let since = since.strip_prefix("MONOTONIC_USEC=").expect("when it began");
+    assert!(since.parse::<u64>().unwrap() > 0, "{since}");
+}
+
+#[tokio::test]
 async fn a_gateway_without_a_watchdog_feeds_none() {
     let mut manager = Manager::new();
     let _gateway = manager.gateway(&[], &[]).await;

@@ -11,10 +11,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use slackwater_lab::bus::server::DOMAIN;
 use slackwater_lab::machine::{File, Machine};
 use slackwater_lab::opensrf;
 use slackwater_lab::proof::skipped;
 use slackwater_lab::raw::{End, Message, RawClient};
+use slackwater_lab::site::{Bus, Services, Site};
 
 const DEMO: &str = "slackwater.demo";
 
@@ -54,7 +56,7 @@ fn free_port() -> SocketAddr {
 }
 
 /// The Debian package of the program under test; `None`, loudly, where none can be made.
-fn package() -> Option<Vec<u8>> {
+fn package(version: &str) -> Option<Vec<u8>> {
     if Command::new("dpkg-deb").arg("--version").output().is_err() {
         skipped("the Debian package", "there is no dpkg-deb");
         return None;
@@ -65,6 +67,7 @@ fn package() -> Option<Vec<u8>> {
         .arg(env!("CARGO_BIN_EXE_slackwater"))
         .arg(directory.path())
         .env("COMPRESSION", "none")
+        .env("VERSION", version)
         .output()
         .unwrap();
     assert!(built.status.success(), "{built:?}");
@@ -80,7 +83,8 @@ async fn machine(what: &str, address: SocketAddr) -> Option<Machine> {
     let config = format!("listen = [\"{address}\"]\nebb_window = \"0s\"\nlog_level = \"debug\"\n");
     let drop_in = format!("/etc/systemd/system/{DROP_IN}");
     let files = [
-        file("/slackwater.deb", package()?, 0o644),
+        file("/slackwater.deb", package("1.0")?, 0o644),
+        file("/newer.deb", package("1.1")?, 0o644),
         file("/usr/local/bin/slackwater", read(env!("CARGO_BIN_EXE_slackwater").into()), 0o755),
         file("/etc/systemd/system/websocketd-osrf.service", WEBSOCKETD.into(), 0o644),
         file(&drop_in, read(unit(DROP_IN)), 0o644),
@@ -153,7 +157,7 @@ async fn assert_answered_and_drained(client: &mut RawClient) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_package_is_installed_verified_started_drained_stopped_restarted_and_purged_and_nobody_loses_an_answer()
+async fn the_package_is_installed_verified_started_drained_stopped_restarted_upgraded_and_purged_and_nobody_loses_an_answer()
  {
     let address = free_port();
     let Some(machine) = machine("the units in a real systemd", address).await else { return };
@@ -176,6 +180,8 @@ async fn the_package_is_installed_verified_started_drained_stopped_restarted_and
     assert!(shown.contains("Type=notify") && !shown.contains("/bin/true"), "{shown}");
     service_alone(&machine, address).await;
     behind_its_socket(&machine, address).await;
+    over_a_redis_that_has_a_name(&machine, address).await;
+    upgraded(&machine, address).await;
     purged(&machine).await;
     machine.stop().await.unwrap();
 }
@@ -207,7 +213,29 @@ async fn service_alone(machine: &Machine, address: SocketAddr) {
     // A reload harms nobody.
     let mut client = RawClient::connect(address, "/").await.unwrap();
     ask(machine, &mut client, 1.5).await;
-    machine.must(&["systemctl", "reload", "slackwater.service"]).await.unwrap();
+    let file = "/etc/slackwater/slackwater.toml";
+    let edit = async |script: &str| machine.must(&["sed", "-i", script, file]).await.unwrap();
+    let reload = ["systemctl", "reload", "slackwater.service"];
+    edit("$a path = '/only'").await;
+    if let Err(error) = machine.must(&reload).await {
+        panic!("{error}\n{}", log(machine).await);
+    }
+    assert!(RawClient::connect(address, "/").await.is_err(), "the new configuration holds");
+    edit("$a pth = 1").await;
+    let failed = machine.run(&reload).await.unwrap();
+    assert!(!failed.status.success(), "{failed:?}");
+    until(machine, "ActiveState", |state| state == "active").await;
+    assert!(log(machine).await.contains("pth: no such key"), "{}", log(machine).await);
+    assert!(RawClient::connect(address, "/").await.is_err(), "and still does");
+    edit("/^pth/d").await;
+    edit("/^path/d").await;
+    // By a signal, of which systemd is told by the process alone.
+    machine.must(&["systemctl", "kill", "-s", "HUP", "slackwater.service"]).await.unwrap();
+    let began = Instant::now();
+    while RawClient::connect(address, "/").await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", log(machine).await);
+    }
+    until(machine, "ActiveState", |state| state == "active").await;
 
     // A stop answers what is pending.
     let stop = machine.must(&["systemctl", "stop", "slackwater.service"]);
@@ -241,4 +269,53 @@ async fn behind_its_socket(machine: &Machine, address: SocketAddr) {
     restarted.unwrap();
     assert_ne!(property(machine, "MainPID").await, first);
     machine.must(&["systemctl", "stop", "slackwater.socket", "slackwater.service"]).await.unwrap();
+}
+
+/// What the hardened unit must still allow: names in place of addresses, a file that only the group
+/// may read, syslog.
+async fn over_a_redis_that_has_a_name(machine: &Machine, address: SocketAddr) {
+    let Some(site) = Site::start(Bus::Redis, Services::default()).await.unwrap() else { return };
+    let port = site.server().unwrap().port();
+    let file = "/etc/slackwater/slackwater.toml";
+    let script = format!(
+        "set -e; cp {file} /before; echo '127.0.0.1 bus.example' >>/etc/hosts\n\
+         install -m 640 -o root -g slackwater /dev/null /etc/slackwater/password\n\
+         echo gatewaypw >/etc/slackwater/password\n\
+         echo 'bus = \"redis://gateway@bus.example:{port}/?domain={DOMAIN}\"' >>{file}\n\
+         echo 'bus_password_file = \"/etc/slackwater/password\"' >>{file}\n\
+         echo 'log_to = \"syslog\"' >>{file}"
+    );
+    machine.must(&["sh", "-c", &script]).await.unwrap();
+    if let Err(error) = machine.must(&["systemctl", "start", "slackwater.service"]).await {
+        panic!("{error}\n{}", log(machine).await);
+    }
+    let mut client = RawClient::connect(address, "/").await.unwrap();
+    ask(machine, &mut client, 0.5).await;
+    let stop = machine.must(&["systemctl", "stop", "slackwater.service"]);
+    let (stopped, ()) = tokio::join!(stop, assert_answered_and_drained(&mut client));
+    stopped.unwrap();
+    let journal = ["journalctl", "--no-pager", "--unit", "slackwater.service", "--identifier"];
+    let journal = machine.must(&[&journal[..], &["client"]].concat()).await.unwrap();
+    assert!(journal.contains("drained: nothing was cut off"), "by syslog: {journal}");
+    machine.must(&["cp", "/before", file]).await.unwrap();
+    site.stop().await.unwrap();
+}
+
+/// dpkg restarts it, behind its socket: who is there is answered, who comes is served.
+async fn upgraded(machine: &Machine, address: SocketAddr) {
+    machine.must(&["systemctl", "start", "slackwater.socket", "slackwater.service"]).await.unwrap();
+    let mut client = RawClient::connect(address, "/").await.unwrap();
+    ask(machine, &mut client, 2.0).await;
+    let first = property(machine, "MainPID").await;
+    let newer = machine.must(&["dpkg", "--force-confold", "--install", "/newer.deb"]);
+    let others = async {
+        until(machine, "ActiveState", |state| state == "deactivating").await;
+        drop(RawClient::connect(address, "/").await.expect("served by the newer one"));
+    };
+    let (upgraded, (), ()) = tokio::join!(newer, assert_answered_and_drained(&mut client), others);
+    upgraded.unwrap();
+    let version = ["dpkg-query", "--show", "--showformat", "${Version}", "slackwater"];
+    assert_eq!(machine.must(&version).await.unwrap(), "1.1");
+    assert_ne!(property(machine, "MainPID").await, first);
+    assert_eq!(property(machine, "ActiveState").await, "active");
 }

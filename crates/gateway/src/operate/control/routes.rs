@@ -60,9 +60,13 @@ impl Conversation {
             (Scope::Control, "/undrain") if posts => {
                 self.outcome(self.operations.undrain().await).await
             }
+            (Scope::Control, "/reload") if posts => match self.operations.reload().await {
+                Ok(reloaded) => json(StatusCode::OK, &reloaded),
+                Err(Refused(reason)) => error(StatusCode::CONFLICT, &reason),
+            },
             (_, "/livez" | "/readyz" | "/status")
             | (Scope::Control, "/connections" | "/events") => not_allowed("GET, HEAD"),
-            (Scope::Control, "/drain" | "/undrain") => not_allowed("POST"),
+            (Scope::Control, "/drain" | "/undrain" | "/reload") => not_allowed("POST"),
             _ => error(StatusCode::NOT_FOUND, "no such path"),
         }
     }

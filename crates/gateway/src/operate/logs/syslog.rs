@@ -24,8 +24,7 @@ pub(super) struct Syslog {
 
 impl Syslog {
     pub(super) fn new(log: &Log, name: String, queue: NonBlocking) -> Self {
-        let activity = log.activity.as_ref().map_or(log.facility, |activity| activity.facility);
-        Self { name, facility: log.facility, activity, queue }
+        Self { name, facility: log.facility, activity: log.activity_facility, queue }
     }
 
     fn line(&self, facility: Facility, severity: u8) -> SyslogLine<'_> {

@@ -1,0 +1,91 @@
+//! What the settings mean to each part of the gateway.
+
+use serde_json::value::RawValue;
+use slackwater_core::osrf::activity::Activity;
+use slackwater_core::osrf::wrapper::Rules;
+use slackwater_core::{drain, session};
+
+use super::{ClientHeader, CloseFin, Settings};
+use crate::front::{self, handshake, websocket};
+use crate::gateway::Limits;
+
+/// What each session goes by.
+pub(crate) fn session(settings: &Settings) -> session::Config {
+    let ingress = serde_json::Value::from(settings.ingress.as_str()).to_string();
+    let ingress = RawValue::from_string(ingress);
+    session::Config {
+        rules: Rules {
+            max_size: settings.limits.message_size,
+            max_depth: settings.limits.depth,
+            ingress: ingress.unwrap_or_else(|_| RawValue::NULL.to_owned()),
+        },
+        max_requests_in_flight: settings.limits.requests_in_flight,
+        max_sessions: settings.limits.sessions,
+        max_held_bytes: settings.limits.queued_bytes,
+        quiet_window: settings.drain.quiet_window,
+        close_timeout: settings.close.timeout,
+        close_code: settings.close.code.get(),
+        close_fin: match settings.close.fin {
+            CloseFin::OnEcho => session::CloseFin::OnEcho,
+            CloseFin::WithClose => session::CloseFin::WithClose,
+        },
+        ping_interval: settings.front.ping_interval,
+        idle_timeout: settings.front.idle_timeout,
+        write_stall_timeout: settings.limits.write_stall_timeout,
+        activity: settings.log.activity.then(|| Activity {
+            protect: settings.log.protect.clone(),
+            max_length: settings.log.max_length,
+        }),
+    }
+}
+
+/// What the drain of the process goes by.
+pub(crate) fn drain(settings: &Settings) -> drain::Config {
+    drain::Config {
+        announce: settings.drain.announce,
+        ebb_window: settings.drain.ebb_window,
+        deadline: settings.drain.deadline,
+        close_timeout: settings.close.timeout,
+    }
+}
+
+/// What the gateway takes on.
+pub(crate) fn limits(settings: &Settings) -> Limits {
+    Limits {
+        connections: settings.limits.connections,
+        queued_bytes: settings.limits.queued_bytes,
+        drain_status: settings.drain.status.get(),
+    }
+}
+
+/// How clients are let in.
+pub(crate) fn front(settings: &Settings) -> front::Settings {
+    front::Settings {
+        rules: handshake::Rules {
+            path: settings.front.path.as_ref().map(|path| path.as_str().to_owned()),
+            origins: settings.front.origins.iter().map(|origin| origin.rule().clone()).collect(),
+            same_origin: settings.front.same_origin,
+        },
+        health_path: settings.front.health_path.as_ref().map(|path| {
+            // So that / means /livez, and /health/ means /health.
+            path.as_str().trim_end_matches('/').to_owned()
+        }),
+        proxies: front::Proxies {
+            networks: settings.front.trusted_proxies.iter().map(|n| n.net()).collect(),
+            header: match settings.front.client_header {
+                ClientHeader::XForwardedFor => front::ClientHeader::XForwardedFor,
+                ClientHeader::Forwarded => front::ClientHeader::Forwarded,
+            },
+            protocol: settings.front.proxy_protocol,
+        },
+        handshake_timeout: settings.front.handshake_timeout,
+        websocket: websocket::Settings {
+            // A message somewhat too large gets an answer; only a far larger one gets a Close.
+            max_message: settings.limits.message_size.saturating_mul(2).max(FLOOR),
+            binary: websocket::Binary::TextIfUtf8,
+        },
+    }
+}
+
+/// The least size, in bytes, at which a message ends its connection instead of being answered.
+const FLOOR: usize = 64 * 1024;
