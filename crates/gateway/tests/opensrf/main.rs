@@ -122,7 +122,7 @@ async fn lines_go_to_syslog_with_the_facilities_and_the_tag_of_the_file() {
 #[tokio::test]
 async fn a_large_message_is_sent_and_warned_of_and_one_too_large_is_refused() {
     let Some(host) = Host::start("<msg_size_warn>2000</msg_size_warn>").await else { return };
-    let gateway = host.gateway(&["--max-message-size", "10KiB"]).await.unwrap();
+    let mut gateway = host.gateway(&["--max-message-size", "10KiB"]).await.unwrap();
     let mut client = gateway.connect().await.unwrap();
     for (bytes, code) in [(100, 205), (5_000, 205), (11_000, 0)] {
         let value = json!(["x".repeat(bytes)]);
@@ -131,7 +131,10 @@ async fn a_large_message_is_sent_and_warned_of_and_one_too_large_is_refused() {
         client.send_text(&request).await.unwrap();
         assert_eq!(final_code(&mut client).await, code, "{bytes}");
     }
-    drop(gateway);
+    // At its end every line has been written.
+    drop(client);
+    gateway.signal(Signal::TERM).unwrap();
+    gateway.exit().await.unwrap();
     let log = std::fs::read_to_string(host.logfile()).unwrap();
     let warned: Vec<&str> = log.lines().filter(|line| line.contains("a large message")).collect();
     let [line] = warned[..] else { panic!("{log}") };
