@@ -377,9 +377,9 @@ fn other_times_hold_at_once_but_for_the_deadline_that_was_set() {
     let slots: Vec<_> = dock
         .feed(Input::Refused)
         .iter()
-        .map(|output| match output {
-            Output::Ask(_, deadlines) => deadlines.slot - dock.start,
-            other => panic!("{other:?}"),
+        .map(|output| {
+            let Output::Ask(_, deadlines) = output else { panic!("{output:?}") };
+            deadlines.slot - dock.start
         })
         .collect();
     assert_eq!(slots, [secs(20); 2], "no window any more");
