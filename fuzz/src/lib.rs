@@ -9,6 +9,7 @@ mod frames;
 mod handshakes;
 mod json;
 mod opensrf_files;
+mod proxy_headers;
 mod redis_envelopes;
 mod script;
 mod wrappers;
@@ -18,6 +19,7 @@ pub use self::frames::boundary;
 pub use self::handshakes::http_upgrade;
 pub use self::json::json_check;
 pub use self::opensrf_files::opensrf_core;
+pub use self::proxy_headers::proxy_header;
 pub use self::redis_envelopes::redis_envelope;
 pub use self::script::session;
 pub use self::wrappers::wrapper;
@@ -26,13 +28,14 @@ pub use self::wrappers::wrapper;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("session", session),
     ("wrapper", wrapper),
     ("envelope", envelope),
     ("json_check", json_check),
     ("boundary", boundary),
     ("http_upgrade", http_upgrade),
+    ("proxy_header", proxy_header),
     ("redis_envelope", redis_envelope),
     ("opensrf_core", opensrf_core),
 ];

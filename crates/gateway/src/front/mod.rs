@@ -27,7 +27,7 @@ pub mod listener;
 mod metered;
 pub mod origin;
 mod page;
-mod proxy_header;
+pub mod proxy_header;
 pub mod stream;
 pub mod websocket;
 

@@ -27,7 +27,7 @@ const MOST_FOLLOWS: usize = 4 * 1024;
 ///
 /// # Errors
 /// [`ErrorKind::InvalidData`] if there is no such header; else the connection's own error.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut header = vec![0; FIRST];
     stream.read_exact(&mut header).await?;
     if header == SECOND {

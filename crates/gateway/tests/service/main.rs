@@ -1,7 +1,9 @@
-//! The Debian package and the units in `packaging`, as dpkg and systemd themselves see and run them.
+//! The Debian package and the units in `packaging`, as dpkg and systemd themselves see and run them;
+//! the image, as a container engine would.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod container;
 mod migrate;
 
 use std::io;
@@ -120,11 +122,14 @@ async fn log(machine: &Machine) -> String {
     String::from_utf8_lossy(&machine.run(&status).await.unwrap().stdout).into_owned()
 }
 
+/// A request that takes so many seconds and is answered "done".
+fn wait(seconds: f64) -> String {
+    opensrf::request(DEMO, "t", 1, &format!("{DEMO}.wait"), &json!([seconds, "done"]))
+}
+
 /// Begins a request that takes so many seconds, and sees it executed.
 async fn ask(machine: &Machine, client: &mut RawClient, seconds: f64) {
-    let method = format!("{DEMO}.wait");
-    let request = opensrf::request(DEMO, "t", 1, &method, &json!([seconds, "done"]));
-    client.send_text(&request).await.unwrap();
+    client.send_text(&wait(seconds)).await.unwrap();
     let began = Instant::now();
     loop {
         let status = machine.must(&["slackwater", "status", "--json"]).await.unwrap();
