@@ -13,6 +13,7 @@ mod proxy_headers;
 mod redis_envelopes;
 mod script;
 mod wrappers;
+mod xmpp_streams;
 
 pub use self::answers::envelope;
 pub use self::frames::boundary;
@@ -23,12 +24,13 @@ pub use self::proxy_headers::proxy_header;
 pub use self::redis_envelopes::redis_envelope;
 pub use self::script::session;
 pub use self::wrappers::wrapper;
+pub use self::xmpp_streams::xmpp_stream;
 
 /// A target, by the name of its corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("session", session),
     ("wrapper", wrapper),
     ("envelope", envelope),
@@ -38,4 +40,5 @@ pub const TARGETS: [Target; 9] = [
     ("proxy_header", proxy_header),
     ("redis_envelope", redis_envelope),
     ("opensrf_core", opensrf_core),
+    ("xmpp_stream", xmpp_stream),
 ];

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 use slackwater_core::event::{Cause, Counters, Event};
 use slackwater_core::osrf::activity::Activity;
-use slackwater_core::osrf::envelope::{Incoming, Outgoing};
+use slackwater_core::osrf::envelope::{Bounce, Incoming, Outgoing, Refusal};
 use slackwater_core::osrf::json::Json;
 use slackwater_core::osrf::wrapper::Rules;
 use slackwater_core::session::identity::ClientId;
@@ -22,7 +22,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// |---|---|
 /// | `c TEXT` | a message from the client |
 /// | `bN TEXT` | a body from the bus for conversation N |
-/// | `k`, `n` | the bus gives the last envelope back; nobody knows what became of it |
+/// | `k`, `n`, `g` | the bus gives the last envelope back; nobody knows what became of it; it bounces |
 /// | `l`, `r` | the bus is lost, restored |
 /// | `f`, `tN`, `mN` | replies are written; N bytes move; so many, and a frame is half read |
 /// | `p` | the Pong of the last Ping |
@@ -94,8 +94,13 @@ impl Play {
                 let thread = ClientId::from_random(1).thread(number);
                 Input::Envelope(Incoming { from: "worker".to_owned(), thread, xid: None, body })
             }
-            b'k' | b'n' => match self.last_sent.take() {
-                Some(envelope) if act == b'k' => Input::Refused(envelope),
+            b'k' | b'n' | b'g' => match self.last_sent.take() {
+                Some(envelope) if act == b'k' => {
+                    Input::Refused(envelope, Refusal::NotTaken(String::new()))
+                }
+                Some(Outgoing { thread, .. }) if act == b'g' => {
+                    Input::Bounced(Bounce { thread, reason: String::new() })
+                }
                 Some(envelope) => Input::Uncertain(envelope),
                 None => return,
             },

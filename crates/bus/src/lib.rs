@@ -4,16 +4,25 @@
 //! [`Event`]s read by one reader.
 #![forbid(unsafe_code)]
 
-use slackwater_core::osrf::envelope::{Incoming, Outgoing};
+use slackwater_core::osrf::envelope::{Bounce, Incoming, Outgoing, Refusal};
 use tokio::sync::mpsc;
 
+pub use error::Error;
 pub use sender::{QueueLimits, Sender};
+pub use socket::Endpoint;
 
+mod backoff;
 pub mod embedded;
+mod error;
+mod names;
+pub mod probe;
+mod recovery;
 pub mod redis;
 mod sender;
 pub mod services;
+mod socket;
 pub mod worker;
+pub mod xmpp;
 
 /// A connected bus: both ends of it.
 ///
@@ -37,9 +46,11 @@ pub enum Event {
     Refused {
         /// The envelope as it was given to [`Sender::send`].
         envelope: Outgoing,
-        /// Why, in words for an operator.
-        reason: String,
+        /// Why.
+        why: Refusal,
     },
+    /// An envelope came back: nobody is where it was sent to.
+    Bounced(Bounce),
     /// The connection to the domain of this envelope's worker was lost while it was under way:
     /// nobody knows whether it has arrived, and it is not sent again. The bus itself is there.
     Uncertain {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use slackwater_core::event::{Cause, Event, Outcome};
+use slackwater_core::osrf::envelope::Refusal;
 use slackwater_core::osrf::wrapper::Fault;
 use slackwater_core::session::{Input, Output, Phase, Session, Traffic};
 use tokio::time::sleep_until;
@@ -103,7 +104,8 @@ impl Client {
     fn on_letter(&mut self, letter: Letter) {
         match letter {
             Letter::Envelope(envelope) => self.input(Input::Envelope(envelope)),
-            Letter::Refused(envelope) => self.input(Input::Refused(envelope)),
+            Letter::Refused(envelope, why) => self.input(Input::Refused(envelope, why)),
+            Letter::Bounced(bounce) => self.input(Input::Bounced(bounce)),
             Letter::Uncertain(envelope) => self.input(Input::Uncertain(envelope)),
             Letter::BusLost => self.input(Input::BusLost),
             Letter::BusRestored => self.input(Input::BusRestored),
@@ -208,7 +210,8 @@ impl Client {
             self.gateway.record(&events);
         }
         for envelope in refused {
-            self.input(Input::Refused(envelope));
+            let full = Refusal::NotTaken("too much waits for the bus".to_owned());
+            self.input(Input::Refused(envelope, full));
         }
     }
 

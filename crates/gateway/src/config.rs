@@ -23,15 +23,16 @@ mod units;
 
 pub use addresses::{Network, Origin};
 pub use adopt::Adopted;
-pub use bus::{BusText, BusUrl, EmbeddedBus, RedisBus, Secret, Transport};
+pub use bus::{BusText, BusUrl, EmbeddedBus, RedisBus, Secret, Transport, XmppBus};
 pub use choices::{
-    ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath,
+    BusTls, ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, TransportName,
+    UrlPath,
 };
 pub use error::ConfigError;
 pub use file::read_file;
 pub use logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 pub use names::check_variables;
-pub use opensrf::options as opensrf_options;
+pub use opensrf::{TheirBus, options as opensrf_options};
 pub use options::ServeOptions;
 pub use settings::{Closing, Draining, Front, Limits, Log, Settings};
 pub use surroundings::{Surroundings, raise_open_files, socket_name};

@@ -146,13 +146,20 @@ impl Gateway {
                         self.record(&strays);
                     }
                 }
-                BusEvent::Refused { envelope, reason } => {
-                    tracing::warn!(xid = envelope.xid, reason, "the bus did not take an envelope");
-                    self.hub.give_back(envelope, Letter::Refused);
+                BusEvent::Refused { envelope, why } => {
+                    tracing::warn!(xid = envelope.xid, reason = %why, "the bus did not take an envelope");
+                    let thread = envelope.thread.clone();
+                    self.hub.give_back(&thread, Letter::Refused(envelope, why));
+                }
+                BusEvent::Bounced(bounce) => {
+                    tracing::debug!(reason = bounce.reason, "an envelope came back");
+                    let thread = bounce.thread.clone();
+                    self.hub.give_back(&thread, Letter::Bounced(bounce));
                 }
                 BusEvent::Uncertain { envelope, reason } => {
                     tracing::warn!(xid = envelope.xid, reason, "an envelope may not have arrived");
-                    self.hub.give_back(envelope, Letter::Uncertain);
+                    let thread = envelope.thread.clone();
+                    self.hub.give_back(&thread, Letter::Uncertain(envelope));
                 }
                 BusEvent::Lost { reason } => {
                     tracing::error!(reason, "bus lost");

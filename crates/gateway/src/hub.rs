@@ -75,12 +75,13 @@ impl Hub {
         false
     }
 
-    /// Gives an envelope back to its client, as a [`Letter::Refused`] or [`Letter::Uncertain`].
-    pub(crate) fn give_back(&self, envelope: Outgoing, letter: impl FnOnce(Outgoing) -> Letter) {
-        let client = ClientId::parse_thread(&envelope.thread).map(|(id, _)| id);
+    /// Gives an envelope of this thread on the bus back to its client, in whichever letter says
+    /// what has become of it.
+    pub(crate) fn give_back(&self, thread: &str, letter: Letter) {
+        let client = ClientId::parse_thread(thread).map(|(id, _)| id);
         let mailbox = client.and_then(|id| self.read().by_thread.get(&id).cloned());
         if let Some(mailbox) = mailbox {
-            mailbox.post(letter(envelope));
+            mailbox.post(letter);
         }
     }
 

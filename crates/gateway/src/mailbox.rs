@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use slackwater_core::osrf::envelope::{Incoming, Outgoing};
+use slackwater_core::osrf::envelope::{Bounce, Incoming, Outgoing, Refusal};
 use slackwater_core::session::{self, Deadlines};
 use tokio::sync::{Notify, oneshot};
 
@@ -16,7 +16,9 @@ pub(crate) enum Letter {
     /// An answer from the bus.
     Envelope(Incoming),
     /// An envelope that the bus did not take.
-    Refused(Outgoing),
+    Refused(Outgoing, Refusal),
+    /// An envelope that came back.
+    Bounced(Bounce),
     /// An envelope of which nobody knows whether it has arrived.
     Uncertain(Outgoing),
     /// The bus is gone.

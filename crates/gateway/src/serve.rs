@@ -6,13 +6,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slackwater_bus::{Bus, QueueLimits, embedded, redis};
+use slackwater_bus::probe::{Found, probe};
+use slackwater_bus::xmpp::Encryption;
+use slackwater_bus::{Bus, QueueLimits, embedded, redis, xmpp};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::clients::Clients;
 use crate::command::print;
-use crate::config::{Refuse, Settings, Transport, parts};
+use crate::config::{BusTls, RedisBus, Refuse, Secret, Settings, Transport, XmppBus, parts};
 use crate::front::listener::Refusal;
 use crate::front::{Front, Inherited, ListenAddress, ListenError, Listener, Then};
 use crate::gateway::{Configuration, Gateway, Order};
@@ -36,7 +38,7 @@ pub enum ServeError {
         /// Without a password.
         url: String,
         /// What to mend.
-        reason: redis::Error,
+        reason: slackwater_bus::Error,
     },
     /// The file with the bus's password.
     #[error("bus_password_file {}: {reason}", path.display())]
@@ -131,7 +133,7 @@ pub async fn serve(
     match settings.bus.transport() {
         // It ends with the process; nobody is left for whom its workers still work.
         Transport::Embedded(_) => {}
-        Transport::Redis(_) => {
+        Transport::Redis(_) | Transport::Xmpp(_) | Transport::Either(..) => {
             if tokio::time::timeout(BUS_FAREWELL, sender.close()).await.is_err() {
                 tracing::warn!("the bus was not left in order");
             }
@@ -213,6 +215,7 @@ const BUS_FAREWELL: Duration = Duration::from_secs(5);
 
 /// Joins the bus that the settings name.
 pub(crate) async fn join_bus(settings: &Settings) -> Result<Bus, ServeError> {
+    let refused = |reason| ServeError::Bus { url: settings.bus.to_string(), reason };
     match settings.bus.transport() {
         Transport::Embedded(bus) => Ok(embedded::start(embedded::Options {
             keepalive: bus.keepalive,
@@ -220,28 +223,69 @@ pub(crate) async fn join_bus(settings: &Settings) -> Result<Bus, ServeError> {
             max_running: bus.max_workers,
             ..embedded::Options::default()
         })),
-        Transport::Redis(bus) => {
-            let password = match &settings.bus_password_file {
-                Some(path) => Some(
-                    first_line(path)
-                        .map_err(|reason| ServeError::BusPassword { path: path.clone(), reason })?,
-                ),
-                None => bus.password.as_ref().map(|password| password.reveal().to_owned()),
-            };
-            redis::connect(redis::Options {
-                endpoint: bus.endpoint.clone(),
-                username: bus.username.clone(),
-                password,
-                domain: bus.domain.clone(),
-                router_name: bus.router_name.clone(),
-                max_message_size: settings.limits.message_size.saturating_add(ENVELOPE),
-                size_warning: settings.log.message_size,
-                state_directory: settings.state_directory.clone(),
-                queue: QueueLimits::default(),
-            })
-            .await
-            .map_err(|reason| ServeError::Bus { url: settings.bus.to_string(), reason })
-        }
+        Transport::Redis(bus) => join_redis(settings, bus).await,
+        Transport::Xmpp(bus) => join_xmpp(settings, bus).await,
+        Transport::Either(redis, xmpp) => match probe(&redis.endpoint).await.map_err(refused)? {
+            Found::Redis => {
+                tracing::info!(transport = "redis", "it was asked what the bus is");
+                join_redis(settings, redis).await
+            }
+            Found::Xmpp => {
+                tracing::info!(transport = "xmpp", "it was asked what the bus is");
+                join_xmpp(settings, xmpp).await
+            }
+        },
+    }
+}
+
+async fn join_redis(settings: &Settings, bus: &RedisBus) -> Result<Bus, ServeError> {
+    redis::connect(redis::Options {
+        endpoint: bus.endpoint.clone(),
+        username: bus.username.clone(),
+        password: password(settings, bus.password.as_ref())?,
+        domain: bus.domain.clone(),
+        router_name: bus.router_name.clone(),
+        max_message_size: settings.limits.message_size.saturating_add(ENVELOPE),
+        size_warning: settings.log.message_size,
+        state_directory: settings.state_directory.clone(),
+        queue: QueueLimits::default(),
+    })
+    .await
+    .map_err(|reason| ServeError::Bus { url: settings.bus.to_string(), reason })
+}
+
+async fn join_xmpp(settings: &Settings, bus: &XmppBus) -> Result<Bus, ServeError> {
+    let encryption = match settings.bus_tls {
+        BusTls::Required => Encryption::Required,
+        BusTls::Off | BusTls::Offered if bus.requires_tls => Encryption::Required,
+        BusTls::Off => Encryption::Off,
+        BusTls::Offered => Encryption::Offered,
+    };
+    xmpp::connect(xmpp::Options {
+        endpoint: bus.endpoint.clone(),
+        username: bus.username.clone(),
+        password: password(settings, bus.password.as_ref())?,
+        domain: bus.domain.clone(),
+        router_name: bus.router_name.clone(),
+        resource: bus.resource.clone(),
+        encryption,
+        authorities: bus.authorities.clone(),
+        streams: settings.bus_streams,
+        max_stanza_size: settings.limits.stanza_size,
+        size_warning: settings.log.message_size,
+        queue: QueueLimits::default(),
+    })
+    .await
+    .map_err(|reason| ServeError::Bus { url: settings.bus.to_string(), reason })
+}
+
+/// The password in the file that is there for it, or else the one in the URL.
+fn password(settings: &Settings, in_url: Option<&Secret>) -> Result<Option<String>, ServeError> {
+    match &settings.bus_password_file {
+        Some(path) => first_line(path)
+            .map(Some)
+            .map_err(|reason| ServeError::BusPassword { path: path.clone(), reason }),
+        None => Ok(in_url.map(|password| password.reveal().to_owned())),
     }
 }
 

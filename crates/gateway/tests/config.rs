@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 use slackwater::cli::{Cli, Command, parse};
 use slackwater::config::{
-    ClientHeader, CloseFin, Facility, LogFormat, LogTo, Refuse, ServeOptions, Settings,
+    BusTls, ClientHeader, CloseFin, Facility, LogFormat, LogTo, Refuse, ServeOptions, Settings,
     Surroundings, read_file,
 };
 
@@ -35,7 +35,7 @@ fn the_defaults_are_those_of_the_help() {
         assert_eq!(settings(&[&flag]), settings(&[]), "{flag}");
         compared += 1;
     }
-    assert_eq!(compared, 31, "options whose default is a value");
+    assert_eq!(compared, 34, "options whose default is a value");
 }
 
 /// The sample is the reference of all settings: each of its keys exists, every key is in it, and
@@ -192,6 +192,8 @@ agent_listen = "127.0.0.1:3"
 ingress = "test"
 deadline = "0s"
 bus_password_file = "/run/password"
+bus_tls = "required"
+bus_streams = 2
 state_dir = "/var/lib/x"
 announce = "1s"
 ebb_window = "2s"
@@ -213,6 +215,7 @@ idle_timeout = "5s"
 handshake_timeout = "6s"
 max_connections = 7
 max_message_size = "8KiB"
+max_stanza_size = "64KiB"
 max_depth = 9
 max_requests_in_flight = 10
 max_sessions = 11
@@ -230,6 +233,7 @@ log_protect = ["a.", "b."]
 max_log_length = 99
 opensrf_config = "OPENSRF"
 opensrf_section = "other"
+transport = "xmpp"
 "#;
 
 /// A setting of which nobody has decided whether it can change while the gateway runs does not pass.
@@ -242,7 +246,7 @@ fn each_key_that_changed_is_named_alone_as_live_or_for_the_next_start() {
         let (key, _) = line.split_once(" = ").unwrap();
         let (needed, line) = match key {
             // They mean nothing alone.
-            "opensrf_config" | "opensrf_section" => continue,
+            "opensrf_config" | "opensrf_section" | "transport" => continue,
             "proxy_protocol" => (vec!["trusted_proxy"], format!("{line}\ntrusted_proxy = '::1'")),
             // Syslog has a format of its own.
             "log_to" => (vec![], format!("{line}\nlog_format = 'text'")),
@@ -260,7 +264,7 @@ fn each_key_that_changed_is_named_alone_as_live_or_for_the_next_start() {
             fixed += 1;
         }
     }
-    assert_eq!((live, fixed), (27, 17));
+    assert_eq!((live, fixed), (27, 20));
 }
 
 #[test]
@@ -274,6 +278,7 @@ fn every_option_can_be_set_in_the_file() {
     assert_eq!(set.listen.len(), 2);
     assert_eq!(set.bus.to_string(), "embedded:?keepalive=1s");
     assert_eq!(set.bus_password_file, Some(PathBuf::from("/run/password")));
+    assert_eq!((set.bus_tls, set.bus_streams), (BusTls::Required, 2));
     assert_eq!(set.state_directory, PathBuf::from("/var/lib/x"));
     assert_eq!(set.control, Some(PathBuf::from("/run/control.sock")));
     assert_eq!(set.admin_listen, Some("127.0.0.1:2".parse().unwrap()));
@@ -300,6 +305,7 @@ fn every_option_can_be_set_in_the_file() {
     assert_eq!(set.front.handshake_timeout, seconds(6));
     assert_eq!(set.limits.connections, 7);
     assert_eq!(set.limits.message_size, 8 * 1024);
+    assert_eq!(set.limits.stanza_size, 64 * 1024);
     assert_eq!(set.limits.depth, 9);
     assert_eq!(set.limits.requests_in_flight, 10);
     assert_eq!(set.limits.sessions, 11);
@@ -317,7 +323,7 @@ fn every_option_can_be_set_in_the_file() {
     let definition = serve_definition();
     let in_no_file = |option: &&clap::Arg| !["config", "help"].contains(&option.get_id().as_str());
     let keys = definition.get_arguments().filter(in_no_file).count();
-    assert_eq!(keys, 46, "an option was added: set it in this test's file");
+    assert_eq!(keys, 50, "an option was added: set it in this test's file");
 }
 
 #[test]
@@ -359,8 +365,9 @@ fn a_wrong_file_is_told_with_line_key_and_what_was_expected() {
         ("deadline = 1\ndeadline = 2", "2: duplicate key"),
         ("deadline = 1\nlisten = x", "2: string values must be quoted, expected literal string"),
         (
-            "bus = \"xmpp://u:secret@h\"",
-            "1: bus: xmpp is not supported yet: expected embedded: or redis: (given: xmpp://u:***@h)",
+            "bus = \"xmpp://u:secret@h?x\"",
+            "1: bus: expected router=NAME or host=HOST behind the ?, with xmpps: ca=FILE \
+             (given: xmpp://u:***@h?x)",
         ),
     ] {
         let error = in_file(text).unwrap_err();
@@ -414,9 +421,11 @@ fn what_no_option_can_check_alone_is_checked() {
             "announce: expected less than the deadline, within which it counts",
         ),
         (
-            vec!["--bus=xmpp://u:secret@h"],
-            "bus: xmpp is not supported yet: expected embedded: or redis: (given: xmpp://u:***@h)",
+            vec!["--bus=xmpp://u:secret@h?x"],
+            "bus: expected router=NAME or host=HOST behind the ?, with xmpps: ca=FILE \
+             (given: xmpp://u:***@h?x)",
         ),
+        (vec!["--transport=xmpp"], "transport: expected an opensrf_config whose bus it is"),
     ] {
         let settings = Settings::load(options(&flags).unwrap(), &surroundings());
         assert_eq!(settings.unwrap_err().to_string(), expected);

@@ -34,6 +34,8 @@ pub enum Verdict {
     Answered,
     /// 503: it was not executed.
     Refused,
+    /// 404: nobody served it, while a bus came back.
+    Unserved,
     /// 504: nobody knows.
     Unknown,
 }
@@ -47,6 +49,8 @@ pub struct Totals {
     pub answered: u64,
     /// Of these, refused with 503.
     pub refused: u64,
+    /// Of these, told with 404 that nobody serves them.
+    pub unserved: u64,
     /// Of these, given up with 504.
     pub unknown: u64,
     /// Of these, left without an answer by a Close.
@@ -77,6 +81,7 @@ impl Ledger {
         }
         let verdict = match answer.code {
             205 if asked.wanted.is_empty() => Verdict::Answered,
+            404 => Verdict::Unserved,
             503 => Verdict::Refused,
             504 => Verdict::Unknown,
             _ => return Err(format!("{answer:?} while these were to come: {:?}", asked.wanted)),
@@ -85,6 +90,7 @@ impl Ledger {
         *match verdict {
             Verdict::Answered => &mut self.totals.answered,
             Verdict::Refused => &mut self.totals.refused,
+            Verdict::Unserved => &mut self.totals.unserved,
             Verdict::Unknown => &mut self.totals.unknown,
         } += 1;
         Ok(Some((key, verdict)))
@@ -125,6 +131,7 @@ impl AddAssign for Totals {
         self.sent += other.sent;
         self.answered += other.answered;
         self.refused += other.refused;
+        self.unserved += other.unserved;
         self.unknown += other.unknown;
         self.unanswered += other.unanswered;
     }
@@ -143,6 +150,7 @@ impl Totals {
             ("sent, received", self.sent, count("received")),
             ("answers seen, answered", self.answered, count("answered")),
             ("503 seen, rejected", self.refused, count("rejected")),
+            ("404 seen, nothing", self.unserved, 0),
             ("504 seen, cut_off", self.unknown, count("cut_off")),
             ("unanswered, crossed_requests", self.unanswered, count("crossed_requests")),
             ("executed by the bus, executed", executed_by_bus, count("executed")),
@@ -222,7 +230,8 @@ mod tests {
             "answered": 3, "pending_requests": 0, "cut_off": 1, "client_gone": 0,
             "service_gone": 0, "bus_lost": 0,
         });
-        let totals = Totals { sent: 6, answered: 3, refused: 1, unknown: 1, unanswered: 1 };
+        let totals =
+            Totals { sent: 6, answered: 3, refused: 1, unserved: 0, unknown: 1, unanswered: 1 };
         assert_eq!(totals.agree(&status, 4), Ok(()));
         assert!(
             totals.agree(&status, 5).is_err(),

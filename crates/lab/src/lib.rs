@@ -3,6 +3,7 @@
 pub mod balancer;
 pub mod bus;
 pub mod caller;
+pub mod certificate;
 pub mod chance;
 pub mod compare;
 pub mod crossing;

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::certificate::Certificate;
 use crate::raw::{RawClient, handshake};
 
 /// Which proxy.
@@ -164,10 +165,7 @@ impl Proxy {
     /// It does not come up.
     pub async fn start(kind: Kind, upstream: SocketAddr) -> io::Result<Option<Self>> {
         let directory = tempfile::tempdir()?;
-        let certified =
-            rcgen::generate_simple_self_signed([NAME.to_owned()]).map_err(io::Error::other)?;
-        let certificate = pem("CERTIFICATE", certified.cert.der());
-        let key = pem("PRIVATE KEY", &certified.signing_key.serialize_der());
+        let Certificate { der, certificate, key } = Certificate::of(&[NAME])?;
         std::fs::write(directory.path().join("certificate.pem"), &certificate)?;
         std::fs::write(directory.path().join("key.pem"), &key)?;
         std::fs::write(directory.path().join("both.pem"), certificate + &key)?;
@@ -175,8 +173,7 @@ impl Proxy {
         let (plain, tls) = (free_port().await?, free_port().await?);
         let configuration = kind.configuration(plain, tls, upstream);
         let process = Process::start(kind, directory, &configuration, plain).await?;
-        let certificate = certified.cert.der().clone();
-        Ok(process.map(|process| Self { plain, tls, certificate, _process: process }))
+        Ok(process.map(|process| Self { plain, tls, certificate: der, _process: process }))
     }
 
     /// A client of the gateway behind it, with a receive buffer of this many bytes.
@@ -261,19 +258,6 @@ impl Drop for Process {
 }
 
 /// RFC 7468.
-fn pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut pem = format!("-----BEGIN {label}-----\n");
-    for (place, character) in text.chars().enumerate() {
-        if place > 0 && place % 64 == 0 {
-            pem.push('\n');
-        }
-        pem.push(character);
-    }
-    pem + &format!("\n-----END {label}-----\n")
-}
-
 /// A port that is free now. Another process may take it first: then the proxy does not come up.
 pub(crate) async fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()

@@ -9,8 +9,9 @@ use std::time::Duration;
 use slackwater_bus::services;
 use slackwater_bus::worker::SessionLimits;
 
-use crate::bus::server::{DOMAIN, OTHER_DOMAIN, Server};
-use crate::bus::{Account, Running, router, worker};
+use crate::bus::redis::server::{DOMAIN, OTHER_DOMAIN, Server};
+use crate::bus::xmpp::server::{self as xmpp, Brand};
+use crate::bus::{Process, Running, router, worker};
 use crate::process::Gateway;
 
 /// The buses that a gateway can be tested on.
@@ -21,6 +22,8 @@ pub enum Bus {
     /// A redis-server with the accounts and rights that OpenSRF ships, a router and, as sites have
     /// it, the services in another domain than the gateway.
     Redis,
+    /// An ejabberd or Prosody, in the same way.
+    Xmpp(Brand),
 }
 
 /// How the demo services behave.
@@ -44,8 +47,14 @@ impl Default for Services {
 /// How long anything is waited for that should come at once.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes of each function `async fn name(site: &Site)` a test on each bus, `name::embedded` and
-/// `name::redis`. Their services are the default ones, or those that are said first:
+/// Prosody.
+pub const PROSODY: Bus = Bus::Xmpp(Brand::Prosody);
+/// ejabberd.
+pub const EJABBERD: Bus = Bus::Xmpp(Brand::Ejabberd);
+
+/// Makes of each function `async fn name(site: &Site)` a test on each bus: `name::embedded`,
+/// `name::redis`, `name::prosody` and `name::ejabberd`, of which the last one, whose server takes
+/// seconds to start, runs only if the full length is asked for. Their services are the default ones, or those that are said first:
 /// `on_each_bus!(Services { … }; name, …)`.
 #[macro_export]
 macro_rules! on_each_bus {
@@ -64,6 +73,18 @@ macro_rules! on_each_bus {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn redis() {
                 $crate::site::on($crate::site::Bus::Redis, $services, $test).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn prosody() {
+                $crate::site::on($crate::site::PROSODY, $services, $test).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn ejabberd() {
+                if $crate::proof::is_long() {
+                    $crate::site::on($crate::site::EJABBERD, $services, $test).await;
+                }
             }
         }
     )+ };
@@ -92,21 +113,25 @@ pub fn joined(port: u16, state: &Path) -> Vec<String> {
 #[derive(Debug)]
 pub struct Site {
     services: Services,
-    redis: Option<Redis>,
+    ground: Ground,
+    others: Vec<Running>,
+    state: Option<tempfile::TempDir>,
 }
 
+/// What carries the envelopes.
 #[derive(Debug)]
-struct Redis {
-    server: Server,
-    others: Vec<Running>,
-    state: tempfile::TempDir,
+enum Ground {
+    Embedded,
+    Redis(Server),
+    Xmpp(xmpp::Server),
 }
 
 impl Site {
     /// The bus inside the gateway, for tests that no bus has a part in.
     #[must_use]
     pub fn embedded() -> Self {
-        Self { services: Services::default(), redis: None }
+        let services = Services::default();
+        Self { services, ground: Ground::Embedded, others: Vec::new(), state: None }
     }
 
     /// A bus of this kind with its services. `None`, and a loud word about it, if this machine has
@@ -115,34 +140,56 @@ impl Site {
     /// # Errors
     /// It does not start.
     pub async fn start(bus: Bus, services: Services) -> io::Result<Option<Self>> {
-        let mut site = Self { services, redis: None };
-        if bus == Bus::Redis {
-            let Some(server) = Server::start().await? else { return Ok(None) };
-            let (others, state) = (Vec::new(), tempfile::tempdir()?);
-            site.redis = Some(Redis { server, others, state });
-            site.serve_again().await?;
-        }
+        let ground = match bus {
+            Bus::Embedded => Some(Ground::Embedded),
+            Bus::Redis => Server::start().await?.map(Ground::Redis),
+            Bus::Xmpp(brand) => xmpp::Server::start(brand).await?.map(Ground::Xmpp),
+        };
+        let Some(ground) = ground else { return Ok(None) };
+        let state = Some(tempfile::tempdir()?);
+        let mut site = Self { services, ground, others: Vec::new(), state };
+        site.serve_again().await?;
         Ok(Some(site))
     }
 
     /// The redis-server, if there is one.
     #[must_use]
     pub fn server(&self) -> Option<&Server> {
-        self.redis.as_ref().map(|redis| &redis.server)
+        match &self.ground {
+            Ground::Redis(server) => Some(server),
+            Ground::Embedded | Ground::Xmpp(_) => None,
+        }
     }
 
-    /// The redis-server, to end it and to start it again.
+    /// The XMPP server, if there is one.
+    #[must_use]
+    pub fn xmpp(&self) -> Option<&xmpp::Server> {
+        match &self.ground {
+            Ground::Xmpp(server) => Some(server),
+            Ground::Embedded | Ground::Redis(_) => None,
+        }
+    }
+
+    /// Its process, to be ended, hung and started again.
     ///
     /// # Panics
     /// There is none: the bus is inside the gateway.
-    pub fn server_mut(&mut self) -> &mut Server {
-        &mut self.redis.as_mut().expect("a bus of its own").server
+    pub fn process(&mut self) -> &mut dyn Process {
+        match &mut self.ground {
+            Ground::Embedded => panic!("the bus has no process of its own"),
+            Ground::Redis(server) => server,
+            Ground::Xmpp(server) => server,
+        }
     }
 
     /// The kind of the bus.
     #[must_use]
     pub fn bus(&self) -> Bus {
-        if self.redis.is_some() { Bus::Redis } else { Bus::Embedded }
+        match &self.ground {
+            Ground::Embedded => Bus::Embedded,
+            Ground::Redis(_) => Bus::Redis,
+            Ground::Xmpp(server) => Bus::Xmpp(server.brand()),
+        }
     }
 
     /// Starts router and services anew, which do not outlive their bus, and waits until the router
@@ -151,26 +198,29 @@ impl Site {
     /// # Errors
     /// They do not start.
     pub async fn serve_again(&mut self) -> io::Result<()> {
-        let Some(redis) = &mut self.redis else { return Ok(()) };
-        redis.others.clear();
-        let Services { keepalive, max_requests, max_workers } = self.services;
-        let port = redis.server.port();
-        let account = |user: &str, domain: &str| Account {
-            user: user.to_owned(),
-            password: format!("{user}pw"),
-            domain: domain.to_owned(),
-            port,
+        self.others.clear();
+        let (router, opensrf, domain) = match &self.ground {
+            Ground::Embedded => return Ok(()),
+            Ground::Redis(server) => {
+                let opensrf = server.account("opensrf", OTHER_DOMAIN);
+                (server.account("router", DOMAIN), opensrf, DOMAIN)
+            }
+            Ground::Xmpp(server) => {
+                let opensrf = server.account("opensrf", xmpp::OTHER_DOMAIN);
+                (server.account("router", xmpp::DOMAIN), opensrf, xmpp::DOMAIN)
+            }
         };
+        let Services { keepalive, max_requests, max_workers } = self.services;
         let options = worker::Options {
             router_name: "router".to_owned(),
-            router_domains: vec![DOMAIN.to_owned()],
+            router_domains: vec![domain.to_owned()],
             limits: SessionLimits { keepalive, max_requests },
             max_workers,
         };
-        let (router, mut registered) = router::start(account("router", DOMAIN), "router");
-        redis.others.push(router);
-        let workers = worker::start(account("opensrf", OTHER_DOMAIN), options).await;
-        redis.others.push(workers.map_err(io::Error::other)?);
+        let (router, mut registered) = router::start(router, "router");
+        self.others.push(router);
+        let workers = worker::start(opensrf, options).await;
+        self.others.push(workers.map_err(io::Error::other)?);
         let all = services::all();
         let knows_all =
             registered.wait_for(|known| all.iter().all(|service| known.contains(service.name())));
@@ -180,15 +230,39 @@ impl Site {
     /// The options with which a gateway joins this bus.
     #[must_use]
     pub fn options(&self) -> Vec<String> {
-        let Some(redis) = &self.redis else {
-            let Services { keepalive, max_requests, max_workers } = self.services;
-            let keepalive = keepalive.as_millis();
-            let bus = format!(
-                "embedded:?keepalive={keepalive}ms&max_requests={max_requests}&max_workers={max_workers}"
-            );
-            return ["--bus", &bus].map(str::to_owned).to_vec();
-        };
-        joined(redis.server.port(), redis.state.path())
+        match (&self.ground, &self.state) {
+            (Ground::Redis(server), Some(state)) => joined(server.port(), state.path()),
+            // What the server offers it has no certificate for: an attempt would take time only.
+            (Ground::Xmpp(server), _) => {
+                ["--bus", &server.url(), "--bus-tls", "off"].map(str::to_owned).to_vec()
+            }
+            (Ground::Embedded | Ground::Redis(_), _) => {
+                let Services { keepalive, max_requests, max_workers } = self.services;
+                let keepalive = keepalive.as_millis();
+                let bus = format!(
+                    "embedded:?keepalive={keepalive}ms&max_requests={max_requests}&max_workers={max_workers}"
+                );
+                ["--bus", &bus].map(str::to_owned).to_vec()
+            }
+        }
+    }
+
+    /// The port of the bus's server, if it has one.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match &self.ground {
+            Ground::Embedded => None,
+            Ground::Redis(server) => Some(server.port()),
+            Ground::Xmpp(server) => Some(server.port()),
+        }
+    }
+
+    /// The same as [`Site::options`], by a way of its own to the server, which ends at this port.
+    #[must_use]
+    pub fn options_by(&self, port: u16) -> Vec<String> {
+        let own = self.port().map(|own| format!(":{own}")).unwrap_or_default();
+        let by = format!(":{port}");
+        self.options().into_iter().map(|option| option.replace(&own, &by)).collect()
     }
 
     /// A gateway on this bus, with more options.
@@ -212,8 +286,9 @@ impl Site {
     /// # Errors
     /// One was.
     pub async fn stop(self) -> io::Result<()> {
-        let Some(Redis { server, others, .. }) = self.redis else { return Ok(()) };
+        let Self { ground, others, .. } = self;
         drop(others);
+        let Ground::Redis(server) = ground else { return Ok(()) };
         match server.denials().await.map_err(io::Error::other)? {
             0 => Ok(()),
             denials => Err(io::Error::other(format!("Redis has refused {denials} commands"))),

@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use slackwater_lab::bus::server::skipped;
 use slackwater_lab::compare::{Plan, compare};
+use slackwater_lab::proof::skipped;
 
 #[tokio::test]
 async fn a_short_comparison_measures_all_three_and_draws_them() {
     let lab = Path::new(env!("CARGO_BIN_EXE_lab"));
     let program = lab.with_file_name("slackwater");
     if !program.exists() {
-        return skipped("the gateway is not built: nothing was compared with it");
+        return skipped("a comparison with the gateway", "it is not built");
     }
     let plan = Plan { rounds: 1, turn: Duration::from_millis(20), clients: vec![1, 3] };
     let Some(report) = compare(lab, &program, plan).await.unwrap() else { return };

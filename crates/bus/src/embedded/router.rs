@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use slackwater_core::osrf::envelope::{Address, Incoming, Outgoing, Recipient};
+use slackwater_core::osrf::envelope::{Address, Incoming, Outgoing, Recipient, Refusal};
 use slackwater_core::osrf::json::Json;
 use slackwater_core::osrf::quote::quote;
 use tokio::sync::mpsc::error::TrySendError;
@@ -98,8 +98,8 @@ impl Router {
                 let Err(TrySendError::Full(queued)) = mailbox.try_send(queued) else {
                     return Ok(());
                 };
-                let reason = "too many envelopes wait for this worker".to_owned();
-                let event = Event::Refused { envelope: queued.envelope, reason };
+                let why = Refusal::NotTaken("too many envelopes wait for this worker".to_owned());
+                let event = Event::Refused { envelope: queued.envelope, why };
                 self.events.send(event).await.map_err(|_| Gone)
             }
             Recipient::Service(name) if name == ROUTER => self.answer(&queued.envelope).await,

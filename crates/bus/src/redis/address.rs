@@ -2,6 +2,8 @@
 
 use slackwater_core::osrf::envelope::Address;
 
+use crate::names;
+
 /// What the address of every process begins with.
 const CLIENT: &str = "opensrf:client:";
 
@@ -34,14 +36,11 @@ pub(super) fn domain_of(address: &str) -> Option<&str> {
 pub(super) fn user_and_domain(address: &str) -> Option<(&str, &str)> {
     let mut parts = address.strip_prefix(CLIENT)?.splitn(3, ':');
     let (user, domain, rest) = (parts.next()?, parts.next()?, parts.next()?);
-    let sound = is_name(user) && is_name(domain) && !rest.is_empty() && address.len() <= 1_024;
+    let sound = names::is_name(user)
+        && names::is_name(domain)
+        && !rest.is_empty()
+        && address.len() <= 1_024;
     sound.then_some((user, domain))
-}
-
-/// Whether `text` may be a user, a domain or a router in an address: `[A-Za-z0-9._-]{1,253}`.
-pub(super) fn is_name(text: &str) -> bool {
-    (1..=253).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 #[cfg(test)]

@@ -7,18 +7,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use slackwater_core::osrf::envelope::Refusal;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval_at, sleep, timeout};
+use tokio::time::{Instant, interval_at, timeout};
 
-use super::backoff::Backoff;
 use super::lanes::Lanes;
 use super::link::{Broken, Link};
 use super::reader::{LAST, Reader, Stopped};
 use super::site::{Site, Way};
 use super::sweep::Sweeper;
-use super::{Error, post};
-use crate::Event;
+use super::{SERVER, post};
+use crate::recovery::{Rejoin, recover, refuse};
 use crate::sender::{Queue, Queued};
+use crate::{Error, Event};
 
 /// How long one attempt to connect may take when the bus is joined, and when it is lost.
 const JOINING: Duration = Duration::from_secs(5);
@@ -54,18 +55,8 @@ impl Links {
         let (place, user) = (site.endpoint.to_string(), site.account.user.clone());
         Err(match broken {
             Broken::Denied(said) => Error::Rights { place, user, said },
-            Broken::Lost(reason) => Error::Connection { place, reason },
+            Broken::Lost(reason) => Error::Connection { server: SERVER, place, reason },
         })
-    }
-
-    /// Makes the connections that are missing, and proves that what is pushed to our list is read.
-    async fn rejoin(
-        &mut self,
-        site: &Arc<Site>,
-        events: &mpsc::Sender<Event>,
-    ) -> Result<(), String> {
-        self.open(site, events, REJOINING).await.map_err(|error| error.to_string())?;
-        self.prove(site).await.map_err(|broken| broken.to_string())
     }
 
     async fn open(
@@ -125,6 +116,19 @@ impl Links {
     }
 }
 
+impl Rejoin for Links {
+    type Site = Site;
+
+    async fn rejoin(
+        &mut self,
+        site: &Arc<Site>,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<(), String> {
+        self.open(site, events, REJOINING).await.map_err(|error| error.to_string())?;
+        self.prove(site).await.map_err(|broken| broken.to_string())
+    }
+}
+
 fn missing() -> Broken {
     Broken::Lost("there is no connection".to_owned())
 }
@@ -151,17 +155,10 @@ impl Carrier {
     /// Carries until nobody can send any more, or nobody takes events.
     pub(super) async fn run(mut self) {
         while let Pause::Lost(reason) = self.carry().await {
-            // Those that wait at this moment: others may come for as long as we go on.
-            for _ in 0..self.queue.len() {
-                if let Some(queued) = self.queue.waiting() {
-                    post::refuse(&self.events, &queued.envelope, &reason).await;
-                }
-            }
-            drop(self.events.send(Event::Lost { reason: reason.clone() }).await);
-            if !self.rejoin(reason).await {
+            let Self { site, links, queue, events, .. } = &mut self;
+            if !recover(links, site, queue, events, reason).await {
                 break;
             }
-            drop(self.events.send(Event::Restored).await);
         }
         self.finish().await;
     }
@@ -207,7 +204,7 @@ impl Carrier {
                 Err(reason) => Some((queued, reason)),
             };
             if let Some((queued, reason)) = refused {
-                post::refuse(&self.events, &queued.envelope, &reason).await;
+                refuse(&self.events, &queued.envelope, &Refusal::NotTaken(reason.clone())).await;
             }
         }
         let Links { outbound: Some(link), reader: Some(reader), .. } = &mut self.links else {
@@ -216,7 +213,7 @@ impl Carrier {
         if link.is_closed() {
             let reason = "Redis has closed the connection".to_owned();
             for queued in &own {
-                post::refuse(&self.events, &queued.envelope, &reason).await;
+                refuse(&self.events, &queued.envelope, &Refusal::NotTaken(reason.clone())).await;
             }
             self.links.outbound = None;
             return Err(reason);
@@ -243,38 +240,6 @@ impl Carrier {
         };
         self.links.outbound = None;
         Err(lost)
-    }
-
-    /// Gets the bus back; what is sent meanwhile is given back. False: it is not wanted any more.
-    async fn rejoin(&mut self, mut reason: String) -> bool {
-        let mut backoff = Backoff::new();
-        loop {
-            let Self { site, links, queue, events, .. } = &mut *self;
-            let attempt = async {
-                sleep(backoff.pause(getrandom::u32().unwrap_or_default())).await;
-                links.rejoin(site, events).await
-            };
-            tokio::pin!(attempt);
-            let outcome = loop {
-                tokio::select! {
-                    outcome = &mut attempt => break outcome,
-                    () = events.closed() => return false,
-                    queued = queue.next() => {
-                        let Some(queued) = queued else { return false };
-                        let reason = format!("the message bus is lost: {reason}");
-                        post::refuse(events, &queued.envelope, &reason).await;
-                    }
-                }
-            };
-            match outcome {
-                Ok(()) => return true,
-                Err(now) if now == reason => {}
-                Err(now) => {
-                    tracing::warn!(reason = now, "the bus is not back yet");
-                    reason = now;
-                }
-            }
-        }
     }
 
     /// The orderly end: all is sent, our list is read dry and deleted last.

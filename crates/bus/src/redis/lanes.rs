@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use slackwater_core::osrf::envelope::Refusal;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
@@ -13,6 +14,7 @@ use super::link::Link;
 use super::post::{self, Unsure};
 use super::site::Site;
 use crate::Event;
+use crate::recovery::refuse;
 use crate::sender::Queued;
 
 /// Other domains, at most: an address, and so a domain, is what a stranger says it is.
@@ -121,7 +123,7 @@ impl Lane {
         }
         if let Err(reason) = self.open().await {
             for queued in batch {
-                post::refuse(&self.events, &queued.envelope, &reason).await;
+                refuse(&self.events, &queued.envelope, &Refusal::NotTaken(reason.clone())).await;
             }
             return;
         }

@@ -15,9 +15,10 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior, timeout};
 
-use super::Error;
+use super::SERVER;
 use super::resp::{self, Not, Reply};
-use super::socket::{self, Duplex, Endpoint};
+use crate::Error;
+use crate::socket::{self, Duplex, Endpoint};
 
 /// How long Redis waits for a message before it says that there is none, seconds.
 const BLOCKING_SECONDS: u32 = 1;
@@ -88,13 +89,13 @@ impl Link {
         let opening = async {
             let stream = match socket::connect(endpoint).await? {
                 Ok(stream) => stream,
-                Err(error) => return Err(explained(&error, endpoint).await),
+                Err(error) => return Err(Error::explained(SERVER, &error, endpoint).await),
             };
             let mut wire = Wire { stream, unread: BytesMut::new() };
             wire.log_in(endpoint, account).await?;
             Ok(Self { wire, clock: Clock::new() })
         };
-        let late = |_| Error::NoAnswer { place: endpoint.to_string(), seconds: patience.as_secs() };
+        let late = |_| Error::no_answer(SERVER, endpoint, patience);
         timeout(patience, opening).await.map_err(late)?
     }
 
@@ -207,12 +208,12 @@ impl Wire {
             (Ok(()), None) => return Ok(()),
             (Ok(()), Some(said)) if said.starts_with("WRONGPASS") => {
                 let (place, user) = (endpoint.to_string(), account.user.clone());
-                return Err(Error::Login { place, user });
+                return Err(Error::Login { server: SERVER, place, user });
             }
             (Ok(()), Some(said)) => (endpoint.to_string(), said),
             (Err(error), _) => (endpoint.to_string(), error.to_string()),
         };
-        Err(Error::Connection { place, reason })
+        Err(Error::Connection { server: SERVER, place, reason })
     }
 
     /// Sends commands, and hands on so many answers, in their order.
@@ -271,7 +272,7 @@ impl Clock {
             tokio::select! {
                 biased;
                 answered = &mut answers => {
-                    return answered.map_err(|error| Broken::Lost(in_one_line(&error)));
+                    return answered.map_err(|error| Broken::Lost(crate::error::in_one_line(&error)));
                 }
                 _ = self.0.tick() => {}
             }
@@ -302,21 +303,4 @@ fn accepted(answer: &Reply<'_>) -> Result<(), String> {
             Err("an answer that is no number".to_owned())
         }
     }
-}
-
-fn in_one_line(error: &io::Error) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-async fn explained(error: &io::Error, endpoint: &Endpoint) -> Error {
-    let place = endpoint.to_string();
-    if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
-        return Error::ConnectionRefused { place };
-    }
-    if let Some((host, port)) = endpoint.host()
-        && tokio::net::lookup_host((host, port)).await.is_err()
-    {
-        return Error::UnknownHost { host: host.to_owned() };
-    }
-    Error::Connection { place, reason: in_one_line(error) }
 }

@@ -8,21 +8,16 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::sender::{self, QueueLimits};
-use crate::{Bus, Event};
+use crate::{Bus, Endpoint, Error, Event};
 use carrier::{Carrier, Links};
 use journal::Journal;
 use lanes::Lanes;
 use site::Site;
 use sweep::Sweeper;
 
-pub use error::Error;
-pub use socket::Endpoint;
-
 mod address;
-mod backoff;
 mod carrier;
 pub mod envelope;
-mod error;
 mod journal;
 mod lanes;
 mod link;
@@ -30,9 +25,10 @@ mod post;
 mod reader;
 mod resp;
 mod site;
-mod socket;
 mod sweep;
 
+/// What errors call the server.
+const SERVER: &str = "Redis";
 /// Events that the bus may be ahead of the gateway; one holds about 4 MiB at most, or one message.
 const EVENTS_AHEAD: usize = 16;
 

@@ -1,11 +1,12 @@
 //! Pushes envelopes in batches, and says of each that was not taken why.
 
-use slackwater_core::osrf::envelope::Outgoing;
+use slackwater_core::osrf::envelope::Refusal;
 use tokio::sync::mpsc;
 
 use super::link::{Broken, Link};
 use super::site::Site;
 use crate::Event;
+use crate::recovery::refuse;
 use crate::sender::Queued;
 
 /// About the most bytes that are pushed at once.
@@ -33,7 +34,7 @@ pub(super) async fn push<'a>(
                 texts.push(text);
                 sent.push(queued);
             }
-            Err(reason) => refuse(events, &queued.envelope, &reason).await,
+            Err(why) => refuse(events, &queued.envelope, &why).await,
         }
     }
     if texts.is_empty() {
@@ -45,14 +46,9 @@ pub(super) async fn push<'a>(
     };
     for (queued, answer) in sent.into_iter().zip(answers) {
         if let Err(said) = answer {
-            refuse(events, &queued.envelope, &format!("Redis refuses it: {said}")).await;
+            let why = Refusal::NotTaken(format!("Redis refuses it: {said}"));
+            refuse(events, &queued.envelope, &why).await;
         }
     }
     Ok(())
-}
-
-/// Gives an envelope back. Nobody may be there to take it, when the bus ends.
-pub(super) async fn refuse(events: &mpsc::Sender<Event>, envelope: &Outgoing, reason: &str) {
-    let (envelope, reason) = (envelope.clone(), reason.to_owned());
-    drop(events.send(Event::Refused { envelope, reason }).await);
 }

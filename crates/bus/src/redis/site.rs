@@ -1,10 +1,11 @@
 //! What every part of one bus knows and nobody changes: who we are, where, and what goes where.
 
-use slackwater_core::osrf::envelope::{Address, Outgoing, Recipient};
+use slackwater_core::osrf::envelope::{Address, Outgoing, Recipient, Refusal};
 
 use super::link::Account;
-use super::socket::Endpoint;
-use super::{Error, Options, address, envelope};
+use super::{Options, address, envelope};
+use crate::socket::Endpoint;
+use crate::{Error, names};
 
 #[derive(Debug)]
 pub(super) struct Site {
@@ -36,16 +37,17 @@ impl Site {
             ("the domain", &options.domain),
             ("the router's name", &options.router_name),
         ] {
-            if !address::is_name(name) {
+            if !names::is_name(name) {
                 return Err(Error::Name { what, name: name.clone() });
             }
         }
         let (user, domain) = (&options.username, &options.domain);
-        let address = address::client(user, domain, &host(), std::process::id(), random()?);
+        let address =
+            address::client(user, domain, &names::host(), std::process::id(), names::random()?);
         Ok(Self {
             endpoint: options.endpoint.clone(),
             account: Account { user: user.clone(), password: options.password.clone() },
-            mark: format!("slackwater:{:032x}:", random()?),
+            mark: format!("slackwater:{:032x}:", names::random()?),
             nothing: format!("{address}:nothing"),
             address,
             domain: domain.clone(),
@@ -74,7 +76,7 @@ impl Site {
     }
 
     /// The list that an envelope goes to and its text there, or why it is not sent.
-    pub(super) fn text<'a>(&'a self, outgoing: &'a Outgoing) -> Result<(&'a str, String), String> {
+    pub(super) fn text<'a>(&'a self, outgoing: &'a Outgoing) -> Result<(&'a str, String), Refusal> {
         let (list, to) = match &outgoing.to {
             Recipient::Service(service) => (self.router.as_str(), address::any_worker_of(service)),
             Recipient::Worker(worker) => (worker.as_str(), worker.clone()),
@@ -88,25 +90,11 @@ impl Site {
         let text = envelope::write(head, &outgoing.body);
         let (size, limit) = (text.len(), self.max_message_size);
         if size > limit {
-            return Err(format!("the message has {size} bytes, the limit is {limit}"));
+            return Err(Refusal::TooLarge { size, limit });
         }
         if self.size_warning.is_some_and(|warning| size >= warning) {
             tracing::warn!(size, to, xid = outgoing.xid, "a large message for the bus");
         }
         Ok((list, text))
     }
-}
-
-/// 128 random bits: two processes never get the same.
-fn random() -> Result<u128, Error> {
-    let half = || getrandom::u64().map_err(|error| Error::Randomness(error.to_string()));
-    Ok(u128::from(half()?) << 64 | u128::from(half()?))
-}
-
-/// The host's name as far as it can stand in an address; who reads the bus by hand looks for it.
-fn host() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
-    let name: String = name.chars().take(64).map(plain).collect();
-    if name.is_empty() { "localhost".to_owned() } else { name }
 }

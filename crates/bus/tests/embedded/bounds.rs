@@ -74,8 +74,8 @@ async fn a_worker_with_too_much_to_do_has_envelopes_refused() {
         bus.request_of(&worker, "s", trace, "slackwater.demo.echo", "[1]");
     }
     let refused = timeout(Duration::from_secs(1), bus.bus.events.recv()).await.expect("an event");
-    let Some(Event::Refused { envelope, reason }) = refused else { panic!("{refused:?}") };
-    assert_eq!((envelope.to, reason.is_empty()), (Recipient::Worker(worker), false));
+    let Some(Event::Refused { envelope, why }) = refused else { panic!("{refused:?}") };
+    assert_eq!((envelope.to, why.to_string().is_empty()), (Recipient::Worker(worker), false));
 }
 
 #[tokio::test(start_paused = true)]

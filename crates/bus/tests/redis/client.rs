@@ -7,7 +7,7 @@ use serde_json::Value;
 use slackwater_bus::redis::{self as redis_bus, Options};
 use slackwater_bus::{Bus, Event};
 use slackwater_core::osrf::envelope::{Incoming, Outgoing, Recipient};
-use slackwater_lab::bus::server::Server;
+use slackwater_lab::bus::redis::server::Server;
 use tokio::time::timeout;
 
 /// The router's list of requests from the gateway.
@@ -70,8 +70,8 @@ impl Client {
     /// The next event says that this envelope did not go.
     pub(crate) async fn refused(&mut self) -> (Outgoing, String) {
         let event = self.event().await;
-        let Event::Refused { envelope, reason } = event else { panic!("not refused: {event:?}") };
-        (envelope, reason)
+        let Event::Refused { envelope, why } = event else { panic!("not refused: {event:?}") };
+        (envelope, why.to_string())
     }
 
     /// The orderly end; gives what was still to be read.

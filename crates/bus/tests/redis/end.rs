@@ -1,11 +1,13 @@
 //! The end: what came last is read, nothing is left behind; and after an end that was not
 //! orderly, the next start clears up.
 
+use slackwater_bus::Endpoint;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use slackwater_bus::redis as redis_bus;
-use slackwater_lab::bus::server::Server;
+use slackwater_lab::bus::Process as _;
+use slackwater_lab::bus::redis::server::Server;
 
 use crate::client::{Client, Others, ROUTER, answer};
 
@@ -94,7 +96,7 @@ async fn after_kill_9_the_next_start_deletes_and_its_end_deletes_again() {
 async fn a_process_that_is_killed() {
     let (Ok(port), Ok(state)) = (std::env::var(PORT), std::env::var(STATE)) else { return };
     let options = redis_bus::Options {
-        endpoint: redis_bus::Endpoint::Tcp {
+        endpoint: Endpoint::Tcp {
             host: "127.0.0.1".to_owned(),
             port: port.parse().expect("a port"),
         },

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use slackwater_bus::Endpoint;
 use slackwater_bus::Event;
-use slackwater_bus::redis::{Endpoint, Options};
+use slackwater_bus::redis::Options;
 use slackwater_core::osrf::envelope::Recipient;
+use slackwater_lab::bus::Process as _;
 use slackwater_lab::bus::cutter::Cutter;
-use slackwater_lab::bus::server::{DOMAIN, OTHER_DOMAIN, Server};
+use slackwater_lab::bus::redis::server::{DOMAIN, OTHER_DOMAIN, Server};
 use slackwater_lab::process::Signal;
 
 use crate::client::{Client, Others, answer, outgoing, threads_of};
@@ -29,7 +31,9 @@ async fn until_restored(client: &mut Client) -> Vec<String> {
                 assert_eq!(lost, 1, "said once");
                 return refused;
             }
-            other @ (Event::Received(_) | Event::Uncertain { .. }) => panic!("{other:?}"),
+            other @ (Event::Received(_) | Event::Bounced(_) | Event::Uncertain { .. }) => {
+                panic!("{other:?}")
+            }
         }
     }
 }
@@ -90,7 +94,7 @@ async fn no_blpop_is_abandoned() {
                 Event::Refused { envelope, .. } => {
                     assert_eq!(envelope.thread, "to a dead connection");
                 }
-                other @ Event::Uncertain { .. } => panic!("{other:?}"),
+                other @ (Event::Bounced(_) | Event::Uncertain { .. }) => panic!("{other:?}"),
             }
         }
         assert_eq!((lost, restored), (1, 1));
@@ -247,7 +251,9 @@ async fn what_was_under_way_to_another_domain_when_its_connection_broke_is_said_
                 }
                 Event::Refused { .. } => settled = true,
                 Event::Lost { .. } => lost = true,
-                other @ (Event::Received(_) | Event::Restored) => panic!("{other:?}"),
+                other @ (Event::Received(_) | Event::Bounced(_) | Event::Restored) => {
+                    panic!("{other:?}")
+                }
             }
         }
         server.signal(Signal::CONT).expect("goes on");

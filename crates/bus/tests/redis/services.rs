@@ -4,22 +4,16 @@ use std::time::Duration;
 
 use slackwater_bus::worker::SessionLimits;
 use slackwater_core::osrf::envelope::{Incoming, Outgoing, Recipient};
-use slackwater_lab::bus::server::{DOMAIN, OTHER_DOMAIN, Server};
-use slackwater_lab::bus::{Account, Running, router, worker};
+use slackwater_lab::bus::redis::server::{DOMAIN, OTHER_DOMAIN, Server};
+use slackwater_lab::bus::{Running, router, worker};
 
 use crate::client::Client;
 
 /// A router in our domain, and services in the other one that are registered with it.
 async fn installation(server: &Server, keepalive: Duration) -> (Running, Running) {
-    let account = |user: &str, domain: &str| Account {
-        user: user.to_owned(),
-        password: format!("{user}pw"),
-        domain: domain.to_owned(),
-        port: server.port(),
-    };
-    let (router, _) = router::start(account("router", DOMAIN), "router");
+    let (router, _) = router::start(server.account("router", DOMAIN), "router");
     let limits = SessionLimits { keepalive, max_requests: 3 };
-    let (account, routers) = (account("opensrf", OTHER_DOMAIN), [DOMAIN.to_owned()]);
+    let (account, routers) = (server.account("opensrf", OTHER_DOMAIN), [DOMAIN.to_owned()]);
     let options = worker::Options {
         router_name: "router".to_owned(),
         router_domains: routers.to_vec(),

@@ -1,8 +1,10 @@
 //! What goes over the wire, in order and whole, with nothing that the accounts may not do.
 
-use slackwater_bus::redis::{self as redis_bus, Endpoint};
+use slackwater_bus::Endpoint;
+use slackwater_bus::redis as redis_bus;
 use slackwater_core::osrf::envelope::Recipient;
-use slackwater_lab::bus::server::{DOMAIN, OTHER_DOMAIN, Server};
+use slackwater_lab::bus::redis::server::{DOMAIN, OTHER_DOMAIN, Server};
+use slackwater_lab::certificate::Certificate;
 
 use crate::client::{Client, Others, answer, outgoing, threads_of};
 
@@ -122,11 +124,10 @@ async fn what_cannot_go_is_given_back_with_the_reason() {
 #[tokio::test]
 async fn tls_is_for_the_host_that_the_certificate_names() {
     let files = tempfile::tempdir().expect("a directory");
-    let certified = rcgen::generate_simple_self_signed([DOMAIN.to_owned()]).expect("a certificate");
+    let made = Certificate::of(&[DOMAIN]).expect("a certificate");
     let (certificate, key) = (files.path().join("certificate"), files.path().join("key"));
-    std::fs::write(&certificate, pem("CERTIFICATE", certified.cert.der())).expect("written");
-    std::fs::write(&key, pem("PRIVATE KEY", &certified.signing_key.serialize_der()))
-        .expect("written");
+    std::fs::write(&certificate, made.certificate).expect("written");
+    std::fs::write(&key, made.key).expect("written");
     let text = |path: &std::path::Path| path.to_str().expect("text").to_owned();
     let free = std::net::TcpListener::bind((DOMAIN, 0)).expect("a port");
     let port = free.local_addr().expect("an address").port();
@@ -160,11 +161,6 @@ async fn tls_is_for_the_host_that_the_certificate_names() {
     wrong.endpoint = tls(OTHER_DOMAIN);
     let error = redis_bus::connect(wrong).await.expect_err("another host's certificate");
     assert!(error.to_string().contains("certificate"), "{error}");
-}
-
-fn pem(label: &str, bytes: &[u8]) -> String {
-    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes);
-    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! An envelope is what travels on a bus: addresses and ids around a body that is passed on
 //! byte for byte. The same two types serve every bus.
 
+use std::fmt;
+
 use super::json::Json;
 
 /// The bus address of one process, in the bus's own spelling
@@ -40,4 +42,38 @@ pub struct Incoming {
     pub xid: Option<String>,
     /// An array of osrfMessages, if the sender is sound.
     pub body: Json,
+}
+
+/// Why a bus did not take an envelope: it has reached nobody and never will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The bus cannot take it just now, in words for an operator.
+    NotTaken(String),
+    /// The bus never takes one so large; bytes, as they would be on the bus.
+    TooLarge {
+        /// What it would have been.
+        size: usize,
+        /// What it may be.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotTaken(reason) => formatter.write_str(reason),
+            Self::TooLarge { size, limit } => {
+                write!(formatter, "the message has {size} bytes, the limit is {limit}")
+            }
+        }
+    }
+}
+
+/// An envelope that came back: nobody is at the address that it was sent to (OPENSRF-XMPP §6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounce {
+    /// The thread on the bus that it was sent in.
+    pub thread: String,
+    /// The bus's words.
+    pub reason: String,
 }

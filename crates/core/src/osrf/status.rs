@@ -47,6 +47,18 @@ impl Status {
         }
     }
 
+    /// 413: never executed, and never will be. Sizes in bytes, as they are on the bus.
+    pub fn too_large(size: usize, limit: usize) -> Self {
+        Self {
+            class: Class::Method,
+            code: 413,
+            text: format!(
+                "the request is too large for the message bus: it has {size} bytes there, the \
+                 limit is {limit}; it was never executed"
+            ),
+        }
+    }
+
     /// 504: sent on, outcome unknown. `why` is followed by the warning in words.
     pub fn outcome_unknown(why: &str) -> Self {
         Self {
@@ -74,6 +86,14 @@ pub fn reply(thread: &str, xid: &str, body: &str) -> String {
     text.push_str(",\"osrf_msg\":");
     text.push_str(body);
     text.push('}');
+    text
+}
+
+/// A frame for an envelope that came back, which OpenSRF's own gateway marks so (OPENSRF-XMPP §6).
+pub fn bounced_reply(thread: &str, xid: &str, body: &str) -> String {
+    let mut text = reply(thread, xid, body);
+    text.pop();
+    text.push_str(",\"transport_error\":true}");
     text
 }
 

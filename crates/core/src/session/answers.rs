@@ -12,7 +12,7 @@ use super::{Output, Session, State};
 use crate::event::{Event, Outcome};
 use crate::osrf::Trace;
 use crate::osrf::answer::{self, Answer, Body, Code};
-use crate::osrf::envelope::{Address, Incoming, Outgoing, Recipient};
+use crate::osrf::envelope::{Address, Incoming, Outgoing, Recipient, Refusal};
 use crate::osrf::message::{self, Kind};
 use crate::osrf::status::{Status, reply, status_reply};
 
@@ -92,7 +92,7 @@ impl Session {
         self.ledger.tidy(number);
     }
 
-    pub(super) fn on_refused(&mut self, envelope: &Outgoing, now: Instant) {
+    pub(super) fn on_refused(&mut self, envelope: &Outgoing, why: &Refusal, now: Instant) {
         let found = self
             .number_of(&envelope.thread)
             .and_then(|number| Some((number, self.ledger.get_mut(number)?)));
@@ -113,7 +113,10 @@ impl Session {
             }
         }
         let thread = conversation.thread.clone();
-        let status = Status::never_executed("the message bus did not take it");
+        let status = match why {
+            Refusal::NotTaken(_) => Status::never_executed("the message bus did not take it"),
+            Refusal::TooLarge { size, limit } => Status::too_large(*size, *limit),
+        };
         if let Some(trace) = connect {
             self.reply(status_reply(&thread, &envelope.xid, trace, &status), now);
             self.tell(Event::SessionEnded);
@@ -190,7 +193,7 @@ impl Session {
         }
     }
 
-    fn number_of(&self, thread: &str) -> Option<u64> {
+    pub(super) fn number_of(&self, thread: &str) -> Option<u64> {
         ClientId::parse_thread(thread).filter(|(id, _)| *id == self.id).map(|(_, number)| number)
     }
 }

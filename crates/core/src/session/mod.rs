@@ -5,6 +5,7 @@
 //! shell does, and tells.
 
 mod answers;
+mod bounces;
 mod closing;
 mod ebb;
 pub mod identity;
@@ -21,7 +22,7 @@ use self::identity::ClientId;
 use self::ledger::Ledger;
 use crate::event::{Cause, Event};
 use crate::osrf::activity::Activity;
-use crate::osrf::envelope::{Incoming, Outgoing};
+use crate::osrf::envelope::{Bounce, Incoming, Outgoing, Refusal};
 use crate::osrf::wrapper::{Fault, Rules};
 
 /// What holds for every session of a gateway.
@@ -99,7 +100,9 @@ pub enum Input {
     /// An envelope for this client.
     Envelope(Incoming),
     /// The bus did not take an envelope of this client.
-    Refused(Outgoing),
+    Refused(Outgoing, Refusal),
+    /// An envelope of this client came back.
+    Bounced(Bounce),
     /// Nobody knows whether this envelope has arrived; the bus itself is there.
     Uncertain(Outgoing),
     /// The bus is gone.
@@ -273,7 +276,8 @@ impl Session {
             Input::Flushed => self.on_flushed(now),
             Input::Overflow => self.abandon(Cause::SlowReader, 1008, "not reading", now),
             Input::Envelope(envelope) => self.on_envelope(&envelope, now),
-            Input::Refused(envelope) => self.on_refused(&envelope, now),
+            Input::Refused(envelope, why) => self.on_refused(&envelope, &why, now),
+            Input::Bounced(bounce) => self.on_bounced(&bounce, now),
             Input::Uncertain(envelope) => self.on_uncertain(&envelope, now),
             Input::BusLost => self.on_bus_lost(now),
             Input::BusRestored => self.bus_is_up = true,

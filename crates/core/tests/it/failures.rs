@@ -1,11 +1,13 @@
 //! What is lost that Slackwater cannot hold: the client, the bus, an envelope.
 
 use slackwater_core::event::{Cause, Outcome};
-use slackwater_core::osrf::envelope::Recipient;
+use slackwater_core::osrf::envelope::{Bounce, Recipient, Refusal};
 use slackwater_core::session::{Input, Phase};
 
 use crate::bench::{Bench, said};
-use crate::words::{WORKER, bus_thread, complete, connect, connected, disconnect, request, secs};
+use crate::words::{
+    WORKER, bus_thread, complete, connect, connected, disconnect, not_taken, request, secs,
+};
 
 /// One request outside a session, one in an open session, one behind an unanswered CONNECT.
 fn busy() -> Bench {
@@ -169,7 +171,7 @@ fn a_request_that_the_bus_did_not_take_was_never_executed() {
     bench.say("u", &[request(3)]);
     assert_eq!(bench.counters.executed, 3);
     let envelope = bench.sent.remove(0);
-    bench.feed(Input::Refused(envelope));
+    bench.feed(Input::Refused(envelope, not_taken()));
     assert_eq!(bench.statuses(), [said("t", 1, 503), said("t", 2, 503)]);
     assert_eq!((bench.counters.executed, bench.counters.rejected), (1, 2));
     assert_eq!((bench.counters.pending, bench.counters.received), (1, 3));
@@ -181,7 +183,7 @@ fn a_connect_that_the_bus_did_not_take_refuses_what_waits_for_it() {
     bench.say("t", &[connect(0), request(1)]);
     bench.say("t", &[request(2)]);
     let envelope = bench.sent.remove(0);
-    bench.feed(Input::Refused(envelope));
+    bench.feed(Input::Refused(envelope, not_taken()));
     assert_eq!(bench.statuses(), [said("t", 0, 503), said("t", 1, 503), said("t", 2, 503)]);
     assert!(bench.session.ledger().is_empty());
     assert_eq!((bench.counters.executed, bench.counters.rejected), (0, 2));
@@ -196,12 +198,12 @@ fn a_request_refused_within_a_session_leaves_the_session() {
     bench.answer(1, &[connected(0)]);
     bench.say("t", &[request(1)]);
     let envelope = bench.sent.remove(1);
-    bench.feed(Input::Refused(envelope));
+    bench.feed(Input::Refused(envelope, not_taken()));
     assert_eq!(bench.statuses()[1..], [said("t", 1, 503)]);
     assert_eq!(bench.session.ledger().sessions(), 1);
     bench.say("t", &[disconnect(2)]);
     let envelope = bench.sent.remove(1);
-    bench.feed(Input::Refused(envelope));
+    bench.feed(Input::Refused(envelope, not_taken()));
     assert!(bench.session.ledger().is_empty() && bench.replies.is_empty());
 }
 
@@ -211,6 +213,64 @@ fn an_envelope_refused_after_its_request_was_settled_changes_nothing() {
     bench.say("t", &[request(1)]);
     bench.feed(Input::hurry(bench.now));
     let envelope = bench.sent.remove(0);
-    bench.feed(Input::Refused(envelope));
+    bench.feed(Input::Refused(envelope, not_taken()));
     assert_eq!((bench.counters.executed, bench.counters.cut_off), (1, 1));
+}
+
+#[test]
+fn a_request_that_is_too_large_for_the_bus_is_told_so_and_not_to_come_again() {
+    let mut bench = Bench::new();
+    bench.say("t", &[request(1)]);
+    let envelope = bench.sent.remove(0);
+    bench.feed(Input::Refused(envelope, Refusal::TooLarge { size: 300_000, limit: 262_144 }));
+    let frame = bench.replies[0].clone();
+    assert!(frame.contains("it has 300000 bytes there, the limit is 262144"), "{frame}");
+    assert_eq!(bench.statuses(), [said("t", 1, 413)]);
+    assert_eq!((bench.counters.executed, bench.counters.rejected), (0, 1));
+}
+
+/// How a frame ends whose envelope came back.
+const MARK: &str = "],\"transport_error\":true}";
+
+/// The envelope of this conversation comes back.
+fn bounce(bench: &mut Bench, number: u64) {
+    let reason = "service-unavailable".to_owned();
+    bench.feed(Input::Bounced(Bounce { thread: bus_thread(number), reason }));
+}
+
+#[test]
+fn what_comes_back_from_a_service_that_nobody_serves_was_never_executed() {
+    let mut bench = Bench::new();
+    bench.say("t", &[request(1), request(2)]);
+    bench.say("u", &[connect(3), request(4)]);
+    bench.say("u", &[request(5)]);
+    bounce(&mut bench, 1);
+    bounce(&mut bench, 2);
+    let frames = bench.replies.clone();
+    assert_eq!(frames.len(), 2, "one frame for an envelope");
+    assert!(frames.iter().all(|frame| frame.ends_with(MARK)), "{frames:?}");
+    let codes = [("t", 1), ("t", 2), ("u", 3), ("u", 4), ("u", 5)];
+    assert_eq!(bench.statuses(), codes.map(|(thread, trace)| said(thread, trace, 404)));
+    assert!(bench.session.ledger().is_empty());
+    bench.flush();
+    assert_eq!((bench.counters.answered, bench.counters.rejected), (3, 1));
+}
+
+#[test]
+fn a_worker_that_is_gone_ends_its_session_and_the_thread_begins_afresh() {
+    let mut bench = Bench::new();
+    bench.say("t", &[connect(0)]);
+    bench.answer(1, &[connected(0)]);
+    bench.say("t", &[request(1)]);
+    bench.take_replies();
+    bounce(&mut bench, 1);
+    assert!(bench.replies[0].ends_with(MARK));
+    assert_eq!(bench.statuses(), [said("t", 1, 504), said("t", 0, 408)]);
+    assert_eq!((bench.counters.service_gone, bench.counters.sessions), (1, 0));
+    bounce(&mut bench, 1);
+    assert_eq!(bench.replies.len(), 0, "its DISCONNECT may come back, too");
+    bench.sent.clear();
+    bench.say("t", &[request(2)]);
+    let afresh = Recipient::Service("opensrf.math".to_owned());
+    assert_eq!(bench.destinations(), [(afresh, 1)], "not to the worker");
 }

@@ -325,6 +325,31 @@ impl Model {
         self.end(place);
     }
 
+    /// An envelope of a conversation came back.
+    pub(crate) fn bounce(&mut self, place: usize) {
+        if !self.is_pending(place) {
+            return;
+        }
+        let Conversation { thread, bond, .. } = &self.conversations[place];
+        let (thread, bond) = (thread.clone(), *bond);
+        let mut told = Vec::new();
+        let (fate, code) = match bond {
+            Bond::None | Bond::Opening { .. } => (Fate::Given, 404),
+            Bond::Open | Bond::Over => (Fate::ServiceGone, 504),
+        };
+        if let Bond::Opening { connect, .. } = bond {
+            told.push((connect, code));
+        }
+        told.extend(self.turn(place, Fate::Sent, fate).into_iter().map(|trace| (trace, code)));
+        let held = self.turn_held(place, Fate::Rejected);
+        told.extend(held.into_iter().map(|trace| (trace, code)));
+        if bond == Bond::Open {
+            told.push((0, 408));
+        }
+        self.told.extend(told.iter().map(|(trace, code)| said(&thread, *trace, *code)));
+        self.end(place);
+    }
+
     /// All that has been said has reached the kernel, or never will.
     pub(crate) fn flush(&mut self, fate: Fate) {
         for request in &mut self.requests {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use serde_json::Value;
 use slackwater_core::event::Cause;
-use slackwater_core::osrf::envelope::Outgoing;
+use slackwater_core::osrf::envelope::{Bounce, Outgoing};
 use slackwater_core::session::identity::ClientId;
 use slackwater_core::session::{Input, Phase};
 
@@ -15,7 +15,7 @@ use crate::bench::Bench;
 use crate::model::{Answer, Fate, MAX_REQUESTS, MAX_SESSIONS, Model, Word};
 use crate::words::{
     ROUTER, SERVICE, WORKER, bad_request, complete, connect, connected, disconnect, ms,
-    no_such_method, request_to, result, secs, status, wrapper,
+    no_such_method, not_taken, request_to, result, secs, status, wrapper,
 };
 
 const THREADS: [&str; 3] = ["a", "b", "c"];
@@ -30,6 +30,7 @@ enum Act {
     Answer { place: usize, answer: Answer, trace: u32 },
     Refuse(usize),
     Uncertain(usize),
+    Bounce(usize),
     Flush,
     Traffic { bytes: u64, mid_message: bool },
     Pong { right: bool },
@@ -73,6 +74,7 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(place, answer, trace)| Act::Answer { place, answer, trace }),
         1 => (0..8usize).prop_map(Act::Refuse),
         1 => (0..8usize).prop_map(Act::Uncertain),
+        1 => (0..8usize).prop_map(Act::Bounce),
         6 => Just(Act::Flush),
         2 => (0..2u64, any::<bool>())
             .prop_map(|(bytes, mid_message)| Act::Traffic { bytes, mid_message }),
@@ -175,6 +177,7 @@ impl Play {
             }
             Act::Refuse(envelope) => self.refuse(*envelope),
             Act::Uncertain(envelope) => self.lose(*envelope),
+            Act::Bounce(envelope) => self.bounce(*envelope),
             Act::Flush => {
                 if std::mem::take(&mut self.unwritten) {
                     self.data_passes();
@@ -284,7 +287,7 @@ impl Play {
             let traces: Vec<u32> = requests.iter().map(|(trace, _)| *trace).collect();
             self.model.refuse(number as usize - 1, connects, &traces);
         }
-        self.bench.feed(Input::Refused(envelope));
+        self.bench.feed(Input::Refused(envelope, not_taken()));
     }
 
     /// Of some envelope nobody knows whether it has arrived.
@@ -296,6 +299,17 @@ impl Play {
             self.model.end_one(number as usize - 1, Fate::BusLost, true);
         }
         self.bench.feed(Input::Uncertain(envelope));
+    }
+
+    /// Some envelope comes back.
+    fn bounce(&mut self, envelope: usize) {
+        let Some(envelope) = envelope.checked_rem(self.sent.len()) else { return };
+        let thread = self.sent[envelope].thread.clone();
+        let (_, number) = ClientId::parse_thread(&thread).expect("a thread of ours");
+        if !self.is_over {
+            self.model.bounce(number as usize - 1);
+        }
+        self.bench.feed(Input::Bounced(Bounce { thread, reason: "nobody".to_owned() }));
     }
 
     fn drain(&mut self, slot: Duration, deadline: Option<Duration>) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use slackwater_core::osrf::envelope::Refusal;
 use slackwater_core::session::identity::ClientId;
 
 /// The service that clients of these tests ask.
@@ -25,6 +26,11 @@ pub(crate) fn bus_thread(number: u64) -> String {
 }
 
 pub(crate) const CLIENT: ClientId = ClientId::from_random(7);
+
+/// What a bus says that cannot take an envelope just now.
+pub(crate) fn not_taken() -> Refusal {
+    Refusal::NotTaken("the queue is full".to_owned())
+}
 
 // What a client says.
 

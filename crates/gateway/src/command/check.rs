@@ -64,7 +64,7 @@ pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> R
         Transport::Embedded(_) => {
             report.add(format_args!("bus {}", settings.bus), Ok("inside the process"))?;
         }
-        Transport::Redis(_) => {
+        Transport::Redis(_) | Transport::Xmpp(_) | Transport::Either(..) => {
             let joined = match join_bus(&settings).await {
                 Ok(bus) => {
                     bus.sender.close().await;

@@ -67,6 +67,8 @@ impl Settings {
             "listen": listen,
             "bus": bus,
             "bus_password_file": bus_password_file,
+            "bus_tls": bus_tls,
+            "bus_streams": bus_streams,
             "state_dir": state_directory,
             "control": control,
             "admin_listen": admin_listen,
@@ -75,6 +77,7 @@ impl Settings {
             "refuse": drain.refuse,
             // The bus refuses what is larger.
             "max_message_size": limits.message_size,
+            "max_stanza_size": limits.stanza_size,
             "message_size_warning": log.message_size,
             "log_to": log.to,
             "log_format": log.format,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer};
-use slackwater_bus::redis::Endpoint;
+use slackwater_bus::Endpoint;
 use url::Url;
 
 use super::text::{Unfit, parsed};
@@ -28,6 +28,10 @@ pub enum Transport {
     Embedded(EmbeddedBus),
     /// OpenSRF 4's bus.
     Redis(RedisBus),
+    /// OpenSRF 3's bus.
+    Xmpp(XmppBus),
+    /// Either of these, whichever is there.
+    Either(RedisBus, XmppBus),
 }
 
 /// `embedded:?keepalive=5s&max_requests=1000&max_workers=10000`
@@ -57,6 +61,28 @@ pub struct RedisBus {
     pub domain: String,
     /// The router's name; `router` unless set.
     pub router_name: String,
+}
+
+/// `xmpp://USER:PASSWORD@DOMAIN:PORT/RESOURCE?router=router&host=DOMAIN`; with `xmpps:` the streams
+/// must be encrypted, and it takes `ca=FILE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct XmppBus {
+    /// Where it is; the host is the domain unless set.
+    pub endpoint: Endpoint,
+    /// The user of the account; `opensrf` unless set.
+    pub username: String,
+    /// Its password, if the URL has one.
+    pub password: Option<Secret>,
+    /// Our domain.
+    pub domain: String,
+    /// The user of the router.
+    pub router_name: String,
+    /// What our resources begin with.
+    pub resource: String,
+    /// Whether streams must be encrypted, whatever else is set.
+    pub requires_tls: bool,
+    /// A PEM file of the certificates to trust; without it, those that the system trusts.
+    pub authorities: Option<PathBuf>,
 }
 
 /// Something that no log, status or error may show.
@@ -96,11 +122,17 @@ impl FromStr for BusUrl {
             "redis" | "rediss" | "redis+unix" => {
                 Ok(Self { text: text.to_owned(), transport: Transport::Redis(redis(text)?) })
             }
-            "xmpp" | "xmpps" => Err(Unfit(format!(
-                "{scheme} is not supported yet: expected embedded: or redis: (given: {})",
-                without_password(text)
-            ))),
-            _ => Err(Unfit::expected("a bus URL that begins with embedded: or redis:")),
+            "xmpp" | "xmpps" => {
+                Ok(Self { text: text.to_owned(), transport: Transport::Xmpp(xmpp(text)?) })
+            }
+            "opensrf" => {
+                let transport = Transport::Either(
+                    redis(&format!("redis:{rest}"))?,
+                    xmpp(&format!("xmpp:{rest}"))?,
+                );
+                Ok(Self { text: text.to_owned(), transport })
+            }
+            _ => Err(Unfit::expected("a bus URL that begins with embedded:, redis: or xmpp:")),
         }
     }
 }
@@ -246,6 +278,47 @@ fn redis(text: &str) -> Result<RedisBus, Unfit> {
     })
 }
 
+fn xmpp(text: &str) -> Result<XmppBus, Unfit> {
+    const FORM: &str = "xmpp://USER:PASSWORD@DOMAIN:PORT/RESOURCE?router=NAME&host=HOST";
+    let expected = || Unfit(format!("expected {FORM} (given: {})", without_password(text)));
+    let url = Url::parse(text).map_err(|_| expected())?;
+    let decoded = |part: &str| {
+        percent_decode_str(part).decode_utf8().map(String::from).map_err(|_| expected())
+    };
+    let domain = url.host_str().filter(|host| !host.is_empty()).ok_or_else(expected)?.to_owned();
+    let (mut host, mut router_name, mut authorities) = (None, None, None);
+    for (key, value) in url.query_pairs() {
+        match (&*key, url.scheme()) {
+            ("host", _) => host = Some(value.into_owned()),
+            ("router", _) => router_name = Some(value.into_owned()),
+            ("ca", "xmpps") => authorities = Some(PathBuf::from(value.into_owned())),
+            _ => {
+                return Err(Unfit(format!(
+                    "expected router=NAME or host=HOST behind the ?, with xmpps: ca=FILE (given: {})",
+                    without_password(text)
+                )));
+            }
+        }
+    }
+    let username = match url.username() {
+        "" => "opensrf".to_owned(),
+        user => decoded(user)?,
+    };
+    Ok(XmppBus {
+        endpoint: Endpoint::Tcp {
+            host: host.unwrap_or_else(|| domain.clone()),
+            port: url.port().unwrap_or(5222),
+        },
+        username,
+        password: url.password().map(decoded).transpose()?.map(Secret),
+        domain,
+        router_name: router_name.unwrap_or_else(|| "router".to_owned()),
+        resource: decoded(url.path().trim_start_matches('/'))?,
+        requires_tls: url.scheme() == "xmpps",
+        authorities,
+    })
+}
+
 /// The URL with `***` in the place of a password. The user information ends at the last `@`, so
 /// that a password which should have been percent-encoded is hidden as well.
 fn without_password(url: &str) -> String {
@@ -284,7 +357,9 @@ mod tests {
     fn a_redis_url_says_who_where_and_by_which_router() {
         let read = |text: &str| match text.parse::<BusUrl>().unwrap().transport() {
             Transport::Redis(bus) => bus.clone(),
-            Transport::Embedded(_) => panic!("embedded"),
+            other @ (Transport::Embedded(_) | Transport::Xmpp(_) | Transport::Either(..)) => {
+                panic!("{other:?}")
+            }
         };
         let tcp = |host: &str, port| Endpoint::Tcp { host: host.to_owned(), port };
         let bus = read("redis://opensrf:p%40ss@public.localhost:6380/?router=r1");
@@ -307,11 +382,34 @@ mod tests {
     }
 
     #[test]
+    fn an_xmpp_url_says_who_where_and_by_which_router() {
+        let read = |text: &str| match text.parse::<BusUrl>().unwrap().transport() {
+            Transport::Xmpp(bus) => bus.clone(),
+            other @ (Transport::Embedded(_) | Transport::Redis(_) | Transport::Either(..)) => {
+                panic!("{other:?}")
+            }
+        };
+        let tcp = |host: &str, port| Endpoint::Tcp { host: host.to_owned(), port };
+        let bus = read("xmpp://me:p%40ss@public.localhost:5300/gw?router=r1&host=127.0.0.1");
+        assert_eq!(bus.endpoint, tcp("127.0.0.1", 5300));
+        assert_eq!((bus.username.as_str(), bus.router_name.as_str()), ("me", "r1"));
+        assert_eq!(bus.password.map(|password| password.reveal().to_owned()), Some("p@ss".into()));
+        assert_eq!((bus.domain.as_str(), bus.resource.as_str()), ("public.localhost", "gw"));
+        assert!(!bus.requires_tls);
+
+        let bus = read("xmpps://public.localhost?ca=/etc/ca.pem");
+        assert_eq!(bus.endpoint, tcp("public.localhost", 5222));
+        assert_eq!((bus.username.as_str(), bus.router_name.as_str()), ("opensrf", "router"));
+        assert_eq!((bus.requires_tls, bus.resource.as_str()), (true, ""));
+        assert_eq!(bus.authorities, Some("/etc/ca.pem".into()));
+    }
+
+    #[test]
     fn wrong_urls_say_what_was_expected() {
         for (text, expected) in [
             ("", "expected a bus URL such as embedded:"),
             ("embedded", "expected a bus URL such as embedded:"),
-            ("ftp://x", "expected a bus URL that begins with embedded: or redis:"),
+            ("ftp://x", "expected a bus URL that begins with embedded:, redis: or xmpp:"),
             ("embedded://x", "expected embedded:, or embedded:?keepalive=5s&max_requests=1000"),
             ("embedded:?keepalive=0", "expected a keepalive of at least 1ms"),
             ("embedded:?max_requests=0", "expected max_requests of at least 1"),
@@ -321,8 +419,14 @@ mod tests {
                 "expected keepalive=DURATION, max_requests=NUMBER or max_workers=NUMBER behind the ?",
             ),
             (
-                "xmpp://host",
-                "xmpp is not supported yet: expected embedded: or redis: (given: xmpp://host)",
+                "xmpp://u:secret@",
+                "expected xmpp://USER:PASSWORD@DOMAIN:PORT/RESOURCE?router=NAME&host=HOST \
+                 (given: xmpp://u:***@)",
+            ),
+            (
+                "xmpp://host/?ca=x",
+                "expected router=NAME or host=HOST behind the ?, with xmpps: ca=FILE \
+                 (given: xmpp://host/?ca=x)",
             ),
             (
                 "redis://u:secret@",
@@ -343,7 +447,7 @@ mod tests {
         for url in [
             "redis://user:secret@host:notaport",
             "redis://:secret@host/?x=1",
-            "xmpp://u:a@secret@h/r",
+            "xmpp://u:a@secret@h/?x=1",
             "xmpp:u:secret@h",
             "redis://user:secret://x@host",
         ] {

@@ -26,6 +26,26 @@ pub enum ClientHeader {
     Forwarded,
 }
 
+/// Which bus an `opensrf_core.xml` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TransportName {
+    /// OpenSRF 4's.
+    Redis,
+    /// OpenSRF 3's.
+    Xmpp,
+}
+
+/// Whether the streams of an XMPP bus are encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BusTls {
+    /// Never.
+    Off,
+    /// If the server offers it, whatever its certificate.
+    Offered,
+    /// Always, with a certificate that is trusted and names the domain.
+    Required,
+}
+
 /// When we send our FIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CloseFin {
@@ -58,6 +78,8 @@ pub struct Ingress(String);
 deserialize_as_text!(
     Refuse,
     ClientHeader,
+    TransportName,
+    BusTls,
     CloseFin,
     CloseCode,
     DrainStatus,
@@ -85,7 +107,7 @@ macro_rules! parse_as_value {
     )+};
 }
 pub(super) use parse_as_value;
-parse_as_value!(Refuse, ClientHeader, CloseFin);
+parse_as_value!(Refuse, ClientHeader, TransportName, BusTls, CloseFin);
 
 impl CloseCode {
     /// The code as it goes on the wire.

@@ -11,6 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::document::Document;
 use super::bus::BusText;
+use super::choices::TransportName;
 use super::error::ConfigError;
 use super::file::read_text;
 use super::logs::LogFormat;
@@ -18,21 +19,27 @@ use super::options::ServeOptions;
 
 /// Elements of `shared` that hold the beginnings of methods whose parameters are not logged.
 const PROTECTED: &str = "shared/log_protect/match_string";
-/// Where OpenSRF 3 finds its bus, which is another one.
+/// Where OpenSRF finds its bus unless somebody wanted otherwise: 3 and 4.
 const XMPP_PORT: u16 = 5222;
+const REDIS_PORT: u16 = 6379;
 
-/// Reads the options in `section` of the file; those of the bus only if they are wanted.
+/// Whether the bus of the file is the one to relay to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TheirBus {
+    /// Another one is: what the file says of its bus is not even looked at.
+    Unused,
+    /// It is; and its kind, if somebody knows it better than its port tells.
+    Used(Option<TransportName>),
+}
+
+/// Reads the options in `section` of the file.
 ///
 /// # Errors
 /// [`ConfigError::Unreadable`], or [`ConfigError::InOpensrfFile`], which names the element.
-pub(super) fn read(
-    path: &Path,
-    section: &str,
-    wants_bus: bool,
-) -> Result<ServeOptions, ConfigError> {
+pub(super) fn read(path: &Path, section: &str, bus: TheirBus) -> Result<ServeOptions, ConfigError> {
     let text = read_text(path)
         .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
-    options(&text, section, wants_bus)
+    options(&text, section, bus)
         .map_err(|message| ConfigError::InOpensrfFile { path: path.to_owned(), message })
 }
 
@@ -40,7 +47,7 @@ pub(super) fn read(
 ///
 /// # Errors
 /// What is wrong, in one line that shows no password.
-pub fn options(text: &str, section: &str, wants_bus: bool) -> Result<ServeOptions, String> {
+pub fn options(text: &str, section: &str, bus: TheirBus) -> Result<ServeOptions, String> {
     let document = Document::read(text)?;
     if !document.has(section) {
         return Err(format!("there is no section <{section}>"));
@@ -64,7 +71,10 @@ pub fn options(text: &str, section: &str, wants_bus: bool) -> Result<ServeOption
         .collect::<Result<_, _>>()
         .map_err(|error| format!("<shared><log_protect><match_string>: {error}"))?;
     Ok(ServeOptions {
-        bus: if wants_bus { Some(section.bus()?) } else { None },
+        bus: match bus {
+            TheirBus::Unused => None,
+            TheirBus::Used(transport) => Some(section.bus(transport)?),
+        },
         message_size_warning: size
             .map(|size| section.known("msg_size_warn", &size.to_string()))
             .transpose()?,
@@ -119,7 +129,7 @@ impl Section<'_> {
     }
 
     /// The bus as a URL. No error shows the password.
-    fn bus(&self) -> Result<BusText, String> {
+    fn bus(&self, transport: Option<TransportName>) -> Result<BusText, String> {
         let name = |element| {
             let name = self.needed(element)?;
             let fits = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
@@ -130,14 +140,15 @@ impl Section<'_> {
             .parsed("port", "a port from 1 to 65535")?
             .filter(|port| *port > 0)
             .ok_or_else(|| self.wrong("port", "is missing"))?;
-        if port == XMPP_PORT {
-            let what = "5222 is the port of XMPP, the bus of OpenSRF 3, which is not supported yet";
-            return Err(self.wrong("port", what));
-        }
+        let scheme = match (transport, port) {
+            (Some(TransportName::Redis), _) | (None, REDIS_PORT) => "redis",
+            (Some(TransportName::Xmpp), _) | (None, XMPP_PORT) => "xmpp",
+            (None, _) => "opensrf",
+        };
         let (domain, user) = (name("domain")?, name("username")?);
         let password = utf8_percent_encode(self.needed("passwd")?, NON_ALPHANUMERIC);
         let router = name("router_name")?;
-        let url = format!("redis://{user}:{password}@{domain}:{port}/?router={router}");
+        let url = format!("{scheme}://{user}:{password}@{domain}:{port}/?router={router}");
         Ok(BusText::from(url.as_str()))
     }
 }
@@ -182,7 +193,7 @@ mod tests {
 </config>"#;
 
     fn settings(text: &str) -> Settings {
-        let options = options(text, "gateway", true).expect("options");
+        let options = options(text, "gateway", TheirBus::Used(None)).expect("options");
         Settings::resolve(options, &Surroundings::default()).expect("settings")
     }
 
@@ -210,8 +221,28 @@ mod tests {
     }
 
     #[test]
+    fn the_port_tells_which_bus_it_is_unless_somebody_does() {
+        let bus = |port: &str, transport| {
+            let text = SHIPPED.replace("<port>6379</port>", &format!("<port>{port}</port>"));
+            let options = options(&text, "gateway", TheirBus::Used(transport)).expect("options");
+            let settings = Settings::resolve(options, &Surroundings::default()).expect("settings");
+            settings.bus.to_string()
+        };
+        let behind = |port| format!("://gateway:***@public.localhost:{port}/?router=router");
+        for (port, transport, scheme) in [
+            ("6379", None, "redis"),
+            ("5222", None, "xmpp"),
+            ("7000", None, "opensrf"),
+            ("7000", Some(TransportName::Xmpp), "xmpp"),
+            ("5222", Some(TransportName::Redis), "redis"),
+        ] {
+            assert_eq!(bus(port, transport), format!("{scheme}{}", behind(port)));
+        }
+    }
+
+    #[test]
     fn another_section_can_be_named() {
-        let options = options(SHIPPED, "opensrf", true).expect("options");
+        let options = options(SHIPPED, "opensrf", TheirBus::Used(None)).expect("options");
         assert_eq!(options.log_to, Some(LogTo::File("/openils/var/log/osrfsys.log".into())));
         assert!(format!("{:?}", options.bus).contains("opensrf:***@private.localhost:6379"));
     }
@@ -227,11 +258,6 @@ mod tests {
                 "<port>6379</port>\n    <loglevel>4",
                 "<port>x</port><loglevel>4",
                 "<gateway><port>: expected a port from 1 to 65535",
-            ),
-            (
-                "<port>6379</port>\n    <loglevel>4",
-                "<port>5222</port><loglevel>4",
-                "<gateway><port>: 5222 is the port of XMPP",
             ),
             (
                 "<router_name> router ",
@@ -253,17 +279,20 @@ mod tests {
             ("<gateway>\n", "<gate>\n", "line 25: "),
         ] {
             assert!(SHIPPED.contains(from), "{from}");
-            let error = options(&SHIPPED.replace(from, to), "gateway", true).unwrap_err();
+            let error =
+                options(&SHIPPED.replace(from, to), "gateway", TheirBus::Used(None)).unwrap_err();
             assert!(error.starts_with(expected), "{to}: {error}");
             assert!(!error.contains("w@rd") && error.lines().count() == 1, "{error}");
         }
-        let error = options("<config><opensrf/></config>", "gateway", true).unwrap_err();
+        let error =
+            options("<config><opensrf/></config>", "gateway", TheirBus::Used(None)).unwrap_err();
         assert_eq!(error, "there is no section <gateway>");
     }
 
     #[test]
     fn a_bus_of_our_own_needs_nothing_of_theirs() {
-        let options = options("<config><gateway/></config>", "gateway", false).expect("options");
+        let options =
+            options("<config><gateway/></config>", "gateway", TheirBus::Unused).expect("options");
         assert!(options.bus.is_none());
         assert_eq!(options.activity_log, Some(true));
     }

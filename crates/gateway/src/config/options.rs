@@ -12,7 +12,8 @@ use serde::Deserialize;
 use super::addresses::{Network, Origin};
 use super::bus::BusText;
 use super::choices::{
-    ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath,
+    BusTls, ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, TransportName,
+    UrlPath,
 };
 use super::logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 use super::text::list;
@@ -38,8 +39,8 @@ pub struct ServeOptions {
     #[arg(long, env = "SLACKWATER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     #[serde(deserialize_with = "list")]
     pub listen: Option<Vec<ListenAddress>>,
-    /// The bus to relay to: embedded: has demo services inside; redis://USER@HOST:PORT/ is
-    /// OpenSRF's [default: embedded:]
+    /// The bus to relay to: embedded: has demo services inside; redis://USER@HOST:PORT/ is that of
+    /// OpenSRF 4, xmpp://USER@DOMAIN:PORT/ that of OpenSRF 3 [default: embedded:]
     #[arg(long, env = "SLACKWATER_BUS", value_name = "URL", hide_env_values = true)]
     pub bus: Option<BusText>,
     /// Take bus and logs from this opensrf_core.xml, as OpenSRF's own gateway does; every other
@@ -49,9 +50,18 @@ pub struct ServeOptions {
     /// The section of that file [default: gateway]
     #[arg(long, env = "SLACKWATER_OPENSRF_SECTION", value_name = "NAME")]
     pub opensrf_section: Option<String>,
+    /// Whether the bus of that file is redis or xmpp; unless given, its port tells, or it is asked
+    #[arg(long, env = "SLACKWATER_TRANSPORT", value_name = "NAME")]
+    pub transport: Option<TransportName>,
     /// The password for the bus is the first line of this file
     #[arg(long, env = "SLACKWATER_BUS_PASSWORD_FILE", value_name = "FILE")]
     pub bus_password_file: Option<PathBuf>,
+    /// Encrypt the streams of an XMPP bus: off, offered or required [default: offered]
+    #[arg(long, env = "SLACKWATER_BUS_TLS", value_name = "WHEN")]
+    pub bus_tls: Option<BusTls>,
+    /// Streams to an XMPP bus, which its server may slow down one by one [default: 4]
+    #[arg(long, env = "SLACKWATER_BUS_STREAMS", value_name = "N")]
+    pub bus_streams: Option<Count>,
     /// Where the next start reads what it must know: bus addresses to clean up, a drain to take back
     /// [default: $STATE_DIRECTORY, $XDG_STATE_HOME/slackwater or ~/.local/state/slackwater]
     #[arg(long, env = "SLACKWATER_STATE_DIR", value_name = "DIRECTORY")]
@@ -156,6 +166,9 @@ pub struct ServeOptions {
     /// Bytes of one message from a client [default: 10MiB]
     #[arg(long, env = "SLACKWATER_MAX_MESSAGE_SIZE", value_name = "SIZE", help_heading = "Limits")]
     pub max_message_size: Option<Size>,
+    /// Bytes of one message on an XMPP bus; its server ends the stream for more [default: 256KiB]
+    #[arg(long, env = "SLACKWATER_MAX_STANZA_SIZE", value_name = "SIZE", help_heading = "Limits")]
+    pub max_stanza_size: Option<Size>,
     /// Nesting of one message's JSON [default: 128]
     #[arg(long, env = "SLACKWATER_MAX_DEPTH", value_name = "N", help_heading = "Limits")]
     pub max_depth: Option<Count>,
@@ -241,7 +254,10 @@ impl ServeOptions {
             bus,
             opensrf_config,
             opensrf_section,
+            transport,
             bus_password_file,
+            bus_tls,
+            bus_streams,
             state_dir,
             control,
             admin_listen,
@@ -268,6 +284,7 @@ impl ServeOptions {
             handshake_timeout,
             max_connections,
             max_message_size,
+            max_stanza_size,
             max_depth,
             max_requests_in_flight,
             max_sessions,

@@ -10,12 +10,12 @@ use slackwater_core::osrf::check::MAX_DEPTH;
 use super::addresses::{Network, Origin};
 use super::bus::BusUrl;
 use super::choices::{
-    ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath,
+    BusTls, ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath,
 };
 use super::error::ConfigError;
 use super::file::read_file;
 use super::logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
-use super::opensrf;
+use super::opensrf::{self, TheirBus};
 use super::options::ServeOptions;
 use super::surroundings::Surroundings;
 use super::text::Unfit;
@@ -31,6 +31,10 @@ pub struct Settings {
     pub bus: BusUrl,
     /// The file whose first line is the password for the bus; wins over one in the URL.
     pub bus_password_file: Option<PathBuf>,
+    /// Whether the streams of an XMPP bus are encrypted.
+    pub bus_tls: BusTls,
+    /// How many there are; at least 1.
+    pub bus_streams: usize,
     /// Where the bus addresses in use are noted.
     pub state_directory: PathBuf,
     /// The control socket, if the operator named it; else [`Surroundings::control_path`].
@@ -114,6 +118,8 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of one message from a client.
     pub message_size: usize,
+    /// Bytes of one message on an XMPP bus, escaped.
+    pub stanza_size: usize,
     /// Nesting of one message's JSON.
     pub depth: usize,
     /// Unanswered requests of one client.
@@ -167,12 +173,20 @@ impl Settings {
         let typed = match (&typed.opensrf_config, &typed.opensrf_section) {
             (Some(path), section) => {
                 let section = section.as_deref().unwrap_or("gateway");
-                let theirs = opensrf::read(path, section, typed.bus.is_none())?;
+                let bus = match typed.bus {
+                    Some(_) => TheirBus::Unused,
+                    None => TheirBus::Used(typed.transport),
+                };
+                let theirs = opensrf::read(path, section, bus)?;
                 typed.over(theirs)
             }
             (None, Some(_)) => {
                 let reason = Unfit::expected("an opensrf_config whose section it is");
                 return Err(ConfigError::Option { key: "opensrf_section", reason });
+            }
+            (None, None) if typed.transport.is_some() => {
+                let reason = Unfit::expected("an opensrf_config whose bus it is");
+                return Err(ConfigError::Option { key: "transport", reason });
             }
             (None, None) => typed,
         };
@@ -233,6 +247,8 @@ impl Settings {
             listen,
             bus,
             bus_password_file: options.bus_password_file,
+            bus_tls: options.bus_tls.unwrap_or(BusTls::Offered),
+            bus_streams: count(options.bus_streams, 4),
             state_directory: options.state_dir.unwrap_or_else(|| surroundings.state_directory()),
             control: options.control,
             admin_listen: options.admin_listen,
@@ -266,6 +282,7 @@ impl Settings {
             limits: Limits {
                 connections: count(options.max_connections, surroundings.connections()),
                 message_size: size(options.max_message_size, 10 << 20),
+                stanza_size: size(options.max_stanza_size, 256 << 10),
                 depth,
                 requests_in_flight: count(options.max_requests_in_flight, 256),
                 sessions: count(options.max_sessions, 64),

@@ -1,7 +1,7 @@
 //! Every frame that a client sent while OpenSRF's own gateway was captured, sent again to the real
 //! program on each bus: answered as captured where the reference answers, answered with an error
-//! where it crashes or is silent; no frame crashes it, hangs it or costs the connection. On Redis
-//! also what it pushes is compared, see `pushed` and `tapped`.
+//! where it crashes or is silent; no frame crashes it, hangs it or costs the connection. On the bus
+//! that it was captured on, what goes out is compared, too, see `pushed` and `tapped`.
 //!
 //! `scenario` describes the captures, `table` gives each its verdict and the reason. An answer is
 //! as captured if each conversation gets the same messages in the same order: type, `threadTrace`,
@@ -35,11 +35,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slackwater_lab::bus::tap::Tap;
+use slackwater_lab::bus::redis::tap::Tap;
+use slackwater_lab::bus::xmpp::tap::Tap as Way;
 use slackwater_lab::on_each_bus;
 use slackwater_lab::process::Gateway;
 use slackwater_lab::proof::report;
-use slackwater_lab::site::{Services, Site};
+use slackwater_lab::site::{Bus, Services, Site};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -50,6 +51,8 @@ use crate::tapped::Seen;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_slackwater");
 /// Gateways that run at one time.
 const AT_ONCE: usize = 16;
+/// The same on XMPP, whose servers take their time for each login.
+const AT_ONCE_ON_XMPP: usize = 8;
 
 const SOME_PATIENCE: Services =
     Services { keepalive: Duration::from_secs(5), max_requests: 1_000, max_workers: 10_000 };
@@ -124,8 +127,12 @@ async fn replay_all(site: &Site, setting: Setting) {
         Some(server) => Some(Tap::start(server, tapped::is_wanted).await.expect("a tap")),
         None => None,
     };
-    let (rows, differences) = (table::rows(), table::differences());
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let rows: Vec<Row> = table::rows().into_iter().map(|row| row.on_bus(site.bus())).collect();
+    let differences = table::differences();
+    let slots = Arc::new(Semaphore::new(match site.bus() {
+        Bus::Embedded | Bus::Redis => AT_ONCE,
+        Bus::Xmpp(_) => AT_ONCE_ON_XMPP,
+    }));
     let mut replays = JoinSet::new();
     for scenario in scenario::all() {
         let row = rows.iter().find(|row| row.name == scenario.name).expect("a row");
@@ -134,8 +141,15 @@ async fn replay_all(site: &Site, setting: Setting) {
         }
         let (name, actions) = (row.name, plan::plan(&scenario, row));
         let differs = differences.iter().find(|one| one.name == name);
-        let expected = scenario.is_from_redis().then(|| pushed::expected(&scenario, row, differs));
-        let (options, gone, slots) = (site.options(), leaves(row), Arc::clone(&slots));
+        let bus = site.bus();
+        let expected = scenario.is_from(bus).then(|| pushed::expected(&scenario, row, differs));
+        let (gone, slots) = (leaves(row), Arc::clone(&slots));
+        let way = match (bus, site.port()) {
+            (Bus::Xmpp(_), Some(port)) => Some(Way::start(port).await.expect("a way")),
+            (Bus::Embedded | Bus::Redis | Bus::Xmpp(_), _) => None,
+        };
+        let options =
+            way.as_ref().map_or_else(|| site.options(), |way| site.options_by(way.port()));
         replays.spawn(async move {
             let _slot = slots.acquire_owned().await;
             let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
@@ -149,7 +163,8 @@ async fn replay_all(site: &Site, setting: Setting) {
                 Setting::Drained => replay::play_with_drain(actions, gateway).await,
             };
             outcome.map_err(|wrong| format!("{name}: {}", wrong.0))?;
-            Ok::<_, String>((name, pid, expected))
+            let passed = way.map(|way| way.take());
+            Ok::<_, String>((name, pid, expected, passed))
         });
     }
     let (mut played, mut wrong) = (Vec::new(), Vec::new());
@@ -160,17 +175,23 @@ async fn replay_all(site: &Site, setting: Setting) {
         }
     }
     let (replayed, mut compared, mut captured) = (played.len(), 0, 0);
-    if let (Some(tap), Some(server)) = (&mut tap, site.server()) {
-        let pushes = tap.until_now(server).await.expect("all pushes");
-        let seen: Result<Vec<Seen>, String> = pushes.into_iter().map(Seen::read).collect();
-        let seen = seen.expect("envelopes");
-        for (name, pid, expected) in played {
-            let Some(expected) = expected else { continue };
-            compared += expected.len();
-            captured += expected.iter().filter(|one| one.content.is_captured).count();
-            let outcome = tapped::compare(&expected, &seen, pid);
-            wrong.extend(outcome.err().map(|words| format!("{name}: {words}")));
+    let seen = match (&mut tap, site.server()) {
+        (Some(tap), Some(server)) => {
+            let pushes = tap.until_now(server).await.expect("all pushes");
+            let seen: Result<Vec<Seen>, String> = pushes.into_iter().map(Seen::read).collect();
+            seen.expect("envelopes")
         }
+        _ => Vec::new(),
+    };
+    for (name, pid, expected, passed) in played {
+        let Some(expected) = expected else { continue };
+        compared += expected.len();
+        captured += expected.iter().filter(|one| one.content.is_captured).count();
+        let outcome = match passed {
+            Some(passed) => tapped::compare_on_xmpp(&expected, passed),
+            None => tapped::compare_on_redis(&expected, &seen, pid),
+        };
+        wrong.extend(outcome.err().map(|words| format!("{name}: {words}")));
     }
     report(format_args!(
         "captures on {:?}, {setting:?}: {replayed} scenarios replayed; {compared} envelopes \

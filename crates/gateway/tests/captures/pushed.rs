@@ -141,7 +141,10 @@ impl Writer {
         let (thread, xid) = head(&sent.text);
         let key = (connection, thread.clone());
         let conversation = match content.list {
-            List::Worker => *self.sessions.get(&key).expect("an open session"),
+            List::Worker => *self
+                .sessions
+                .get(&key)
+                .unwrap_or_else(|| panic!("frame {frame}: no session: {key:?}")),
             List::Router => {
                 self.conversations += 1;
                 self.conversations

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `== redis/stateless_add` | a scenario begins |
 //! | `> text` | a frame from the client; `>json "text"` if the text would not keep to one line, `>binary text` for a binary frame that holds this text |
-//! | `^ router text`, `^ worker text` | the envelope that the gateway pushed to Redis for the frame before it: to the router's list, or to that of a worker, which stands in `to` |
+//! | `^ router text`, `^ worker text` | the envelope that the gateway pushed for the frame before it: to the router, or to a worker, which stands in `to`. What went out in a stanza stands here as it would on Redis, but for addresses |
 //! | `^ nothing` | it pushed nothing for that frame |
 //! | `< text` | an answer to the client |
 //! | `close` | the client closed |
@@ -19,6 +19,8 @@
 
 use std::fmt::Write as _;
 
+use slackwater_lab::site::Bus;
+
 /// One scenario.
 #[derive(Debug)]
 pub(crate) struct Scenario {
@@ -29,9 +31,13 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// Whether it was captured from OpenSRF over Redis.
-    pub(crate) fn is_from_redis(&self) -> bool {
-        self.name.starts_with("redis/")
+    /// Whether it was captured on a bus of this kind, so that what goes out there can be compared.
+    pub(crate) fn is_from(&self, bus: Bus) -> bool {
+        match bus {
+            Bus::Embedded => false,
+            Bus::Redis => self.name.starts_with("redis/"),
+            Bus::Xmpp(_) => self.name.starts_with("xmpp/"),
+        }
     }
 
     /// How many frames the client sent.

@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use slackwater_bus::xmpp::stanza::Message;
 use slackwater_core::osrf::is_plain_id;
 use slackwater_core::session::identity::ClientId;
-use slackwater_lab::bus::server::{DOMAIN, OTHER_DOMAIN};
-use slackwater_lab::bus::tap::Push;
+use slackwater_lab::bus::redis::server::{DOMAIN, OTHER_DOMAIN};
+use slackwater_lab::bus::redis::tap::Push;
+use slackwater_lab::bus::xmpp::server as xmpp;
+use slackwater_lab::bus::xmpp::tap::Passed;
 
 use crate::connection::PROBE;
 use crate::envelope::{Envelope, difference, service_of};
@@ -37,8 +40,13 @@ pub(crate) fn is_wanted(push: &Push) -> bool {
     (from_gateway && !service) || push.text.contains("Connection Successful")
 }
 
-/// Compares what must be pushed with what was, by the gateway with this process id.
-pub(crate) fn compare(expected: &[Expected], seen: &[Seen], pid: u32) -> Result<(), String> {
+/// Compares what must be pushed with what was, to a Redis that others push to, too, by the gateway
+/// with this process id.
+pub(crate) fn compare_on_redis(
+    expected: &[Expected],
+    seen: &[Seen],
+    pid: u32,
+) -> Result<(), String> {
     // Of the form opensrf:client:USER:DOMAIN:HOST:PID:RANDOM.
     let (own, pid) = (format!("opensrf:client:gateway:{DOMAIN}:"), pid.to_string());
     let is_own = |address: &str| {
@@ -58,13 +66,72 @@ pub(crate) fn compare(expected: &[Expected], seen: &[Seen], pid: u32) -> Result<
         return Err("more than one address of its own".to_owned());
     }
 
+    compare(expected, &came, &workers, Spelling::Redis)
+}
+
+/// Compares what must be sent with what was, on the streams of one gateway.
+pub(crate) fn compare_on_xmpp(expected: &[Expected], passed: Passed) -> Result<(), String> {
+    let (mut came, mut ids) = (Vec::new(), BTreeSet::new());
+    for message in passed.out {
+        let Message { to, id, thread, xid, router_class, router_command, body, failure, .. } =
+            message;
+        let plain = router_class.is_empty() && router_command.is_empty() && failure.is_none();
+        if !plain || !ids.insert(id.clone()) || !id.starts_with(&thread) {
+            return Err(format!("a stanza {id:?} to {to}"));
+        }
+        let text = format!(r#"{{"body":{body}}}"#);
+        let keys = ["body", "from", "osrf_xid", "thread", "to"].map(str::to_owned).into();
+        let envelope = Envelope { keys, to, thread, xid, ..Envelope::read(&text)? };
+        if envelope.xid.as_deref() != Some(PROBE) {
+            let list = envelope.to.clone();
+            came.push(Seen { list, envelope });
+        }
+    }
+    let accepts = |message: &&Message| message.body.contains("Connection Successful");
+    let workers = passed.back.iter().filter(accepts);
+    let workers = workers.map(|message| (&message.thread, &message.from)).collect();
+    compare(expected, &came.iter().collect::<Vec<_>>(), &workers, Spelling::Xmpp)
+}
+
+/// How a bus writes addresses.
+#[derive(Debug, Clone, Copy)]
+enum Spelling {
+    Redis,
+    Xmpp,
+}
+
+impl Spelling {
+    /// The service, if this is the way to the router.
+    fn service<'a>(self, list: &str, to: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Redis => {
+                (list == format!("opensrf:router:router:{DOMAIN}")).then(|| service_of(to))
+            }
+            Self::Xmpp => to.strip_prefix(&format!("router@{}/", xmpp::DOMAIN)),
+        }
+    }
+
+    fn is_worker(self, address: &str) -> bool {
+        address.starts_with(&match self {
+            Self::Redis => format!("opensrf:client:opensrf:{OTHER_DOMAIN}:"),
+            Self::Xmpp => format!("opensrf@{}/drone_", xmpp::OTHER_DOMAIN),
+        })
+    }
+}
+
+fn compare(
+    expected: &[Expected],
+    came: &[&Seen],
+    workers: &HashMap<&String, &String>,
+    spelling: Spelling,
+) -> Result<(), String> {
     let mut bound = Bound::default();
     let mut taken = vec![false; came.len()];
     for one in expected {
         let mut wrong = Vec::new();
         let found =
             came.iter().enumerate().filter(|(index, _)| !taken[*index]).find(|(index, it)| {
-                let fits = bound.fits(one, *index, it, &workers);
+                let fits = bound.fits(one, *index, it, workers, spelling);
                 fits.map_err(|reason| wrong.push(reason)).is_ok()
             });
         let Some((index, seen)) = found else {
@@ -78,9 +145,11 @@ pub(crate) fn compare(expected: &[Expected], seen: &[Seen], pid: u32) -> Result<
     }
     match taken.iter().position(|taken| !taken) {
         None => Ok(()),
-        Some(index) => {
-            Err(format!("pushed, but not expected: {}", start(&format!("{:?}", came[index]))))
-        }
+        Some(index) => Err(format!(
+            "pushed, but not expected: {} {}",
+            came[index].envelope.thread,
+            start(&format!("{:?}", came[index].envelope.messages))
+        )),
     }
 }
 
@@ -110,6 +179,7 @@ impl Bound {
         index: usize,
         Seen { list, envelope }: &Seen,
         workers: &HashMap<&String, &String>,
+        spelling: Spelling,
     ) -> Result<(), String> {
         let must = |so: bool, what: String| if so { Ok(()) } else { Err(what) };
         if let Some(difference) = difference(&expected.content.messages, &envelope.messages) {
@@ -120,13 +190,12 @@ impl Bound {
         let to = &envelope.to;
         match expected.content.list {
             List::Router => {
-                must(*list == format!("opensrf:router:router:{DOMAIN}"), format!("list {list}"))?;
-                must(service_of(to) == expected.content.service, format!("to {to}"))?;
+                let service = spelling.service(list, to);
+                must(service == Some(&expected.content.service), format!("list {list}, to {to}"))?;
             }
             List::Worker => {
                 let worker = workers.get(&envelope.thread);
-                let there = format!("opensrf:client:opensrf:{OTHER_DOMAIN}:");
-                must(to == list && to.starts_with(&there), format!("list {list}, to {to}"))?;
+                must(to == list && spelling.is_worker(to), format!("list {list}, to {to}"))?;
                 must(worker == Some(&to), format!("{worker:?} has the session, not {to}"))?;
             }
         }

@@ -59,7 +59,7 @@ async fn the_worker_of_a_session_that_was_cut_off_is_told(site: &Site) {
     drain(&mut gateway).await.unwrap();
     let unserved = match site.bus() {
         Bus::Embedded => 503,
-        Bus::Redis => 504,
+        Bus::Redis | Bus::Xmpp(_) => 504,
     };
     assert_eq!(client.outcome("t", 1).await.unwrap(), (unserved, vec![]), "the worker is taken");
     assert_eq!(client.closed().await.unwrap().1, "deadline");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use slackwater_lab::bus::server::DOMAIN;
+use slackwater_lab::bus::redis::server::DOMAIN;
 use slackwater_lab::opensrf::{self, answers};
 use slackwater_lab::process::{Gateway, Signal};
 use slackwater_lab::raw::{Message, RawClient, handshake};
@@ -216,7 +216,9 @@ impl Host {
     fn options(&self) -> Vec<String> {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         let config = path("opensrf_core.xml");
-        vec!["--opensrf-config".into(), config, "--state-dir".into(), path("state")]
+        // Its port is not the usual one, and an account that may do little does not ask twice.
+        let more = ["--transport", "redis", "--state-dir"].map(str::to_owned);
+        [vec!["--opensrf-config".to_owned(), config], more.to_vec(), vec![path("state")]].concat()
     }
 
     async fn gateway(&self, options: &[&str]) -> io::Result<Gateway> {

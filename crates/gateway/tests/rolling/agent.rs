@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use slackwater_lab::balancer::{Balancer, Member, Sample};
-use slackwater_lab::bus::server::Server;
+use slackwater_lab::bus::Process as _;
+use slackwater_lab::bus::redis::server::Server;
 use slackwater_lab::caller::Caller;
 use slackwater_lab::process::{Gateway, Signal};
 use slackwater_lab::proof::skipped;

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use slackwater_lab::bus::server::DOMAIN;
+use slackwater_lab::bus::redis::server::DOMAIN;
 use slackwater_lab::machine::{File, Machine};
 use slackwater_lab::opensrf;
 use slackwater_lab::proof::skipped;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use slackwater_lab::bus::server::DOMAIN;
+use slackwater_lab::bus::redis::server::DOMAIN;
 use slackwater_lab::machine::{File, Machine};
 use slackwater_lab::opensrf::{self, answers};
 use slackwater_lab::raw::{Message, RawClient};
@@ -29,6 +29,8 @@ async fn the_drop_in_puts_it_in_the_place_of_websocketd_and_without_it_the_old_o
     let drop_in = std::fs::read_to_string(unit(DROP_IN)).unwrap();
     assert_eq!(drop_in.matches("[::]:7682").count(), 1);
     let drop_in = drop_in.replace("[::]:7682", &address.to_string());
+    // The bus's port is not the usual one, either.
+    let drop_in = format!("{drop_in}\n[Service]\nEnvironment=SLACKWATER_TRANSPORT=redis\n");
     let core = format!(
         "<config><gateway><router_name>router</router_name><domain>{DOMAIN}</domain>\
          <username>gateway</username><passwd>gatewaypw</passwd><port>{redis}</port>\

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::server::{DOMAIN, OTHER_DOMAIN};
+use super::redis::server::{DOMAIN, OTHER_DOMAIN};
 
 /// A running one; it ends when it is dropped.
 #[derive(Debug)]

@@ -1,24 +1,23 @@
-//! The embedded services as real OpenSRF services on Redis: a listener for each service, which
-//! registers with a router, and a worker for each envelope that comes. The workers of a process
-//! share one address; conversations are told apart by who asks and in which thread.
+//! The embedded services as real OpenSRF services: a listener for each service, which registers with
+//! a router, and a worker for each envelope that comes. The workers of a process share one address; conversations are told apart by who asks and in which thread.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use slackwater_bus::redis::envelope::{self, Envelope};
-use slackwater_bus::redis::{Endpoint, Error};
 use slackwater_bus::services::{self, Service};
 use slackwater_bus::worker::{self, Asker, Delivery, Gone, Port, SessionLimits};
-use slackwater_bus::{Event, QueueLimits, Sender};
-use slackwater_core::osrf::envelope::{Outgoing, Recipient};
+use slackwater_bus::xmpp::Encryption;
+use slackwater_bus::{Bus, Endpoint, Error, Event, QueueLimits, Sender};
+use slackwater_core::osrf::envelope::{Outgoing, Recipient, Refusal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Running;
-use super::wire::{Account, Wire};
+use super::account::{Account, Kind};
+use super::ear::Ear;
 
 /// Envelopes that may wait for a worker in a session.
 const WAITING: usize = 1_024;
@@ -26,6 +25,11 @@ const WAITING: usize = 1_024;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a full bus is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Streams by which the workers of a process answer on XMPP: in production, each has its own.
+const STREAMS: usize = 4;
+/// The largest stanza that XMPP servers take, bytes (OPENSRF-XMPP §7).
+const STANZA: usize = 262_144;
 
 /// How services serve, and who is told of them.
 #[derive(Debug, Clone)]
@@ -48,30 +52,19 @@ pub async fn start(account: Account, options: Options) -> Result<Running, Error>
     let Options { router_name, router_domains, limits, max_workers } = options;
     let journal = tempfile::tempdir()
         .map_err(|source| Error::StateDirectory { path: std::env::temp_dir(), source })?;
-    let bus = slackwater_bus::redis::connect(slackwater_bus::redis::Options {
-        endpoint: Endpoint::Tcp { host: account.domain.clone(), port: account.port },
-        username: account.user.clone(),
-        password: Some(account.password.clone()),
-        domain: account.domain.clone(),
-        router_name: router_name.clone(),
-        max_message_size: usize::MAX,
-        size_warning: None,
-        state_directory: journal.path().to_owned(),
-        queue: QueueLimits::default(),
-    })
-    .await?;
+    let bus = join(&account, &router_name, journal.path()).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let sessions = Arc::<Sessions>::default();
     let mut listeners = JoinSet::new();
     for service in services::all() {
         let listener = Listener {
+            ear: Ear::new(
+                account.clone(),
+                service.name().to_owned(),
+                router_name.clone(),
+                router_domains.clone(),
+            ),
             service,
-            wire: Wire::new(account.clone()),
-            account: account.clone(),
-            routers: router_domains
-                .iter()
-                .map(|domain| (domain.clone(), format!("opensrf:router:{router_name}:{domain}")))
-                .collect(),
             limits,
             max_workers: u32::try_from(max_workers).unwrap_or(u32::MAX),
             bus: bus.sender.clone(),
@@ -99,10 +92,7 @@ pub async fn start(account: Account, options: Options) -> Result<Running, Error>
 /// One service's listener.
 struct Listener {
     service: Arc<dyn Service>,
-    wire: Wire,
-    account: Account,
-    /// Domain and list of each router.
-    routers: Vec<(String, String)>,
+    ear: Ear,
     limits: SessionLimits,
     max_workers: u32,
     bus: Sender,
@@ -111,17 +101,11 @@ struct Listener {
 
 impl Listener {
     async fn run(mut self, stop: Arc<AtomicBool>) {
-        let (Account { user, domain, .. }, name) = (&self.account, self.service.name());
-        let list = format!("opensrf:service:{user}:{domain}:{name}");
         let workers = Arc::new(Semaphore::new(self.max_workers as usize));
-        self.tell_routers("register").await;
-        while let Some(text) = self.wire.next(&list, &stop).await {
-            let Some(delivery) = read(&text) else {
-                tracing::debug!(text, "not an envelope");
-                continue;
-            };
+        self.ear.register().await;
+        while let Some(delivery) = self.ear.next(&stop).await {
             let Ok(slot) = Arc::clone(&workers).acquire_owned().await else { break };
-            let mut port = RedisPort {
+            let mut port = BusPort {
                 asker: delivery.asker.clone(),
                 bus: self.bus.clone(),
                 sessions: Arc::clone(&self.sessions),
@@ -133,28 +117,50 @@ impl Listener {
                 drop(slot);
             });
         }
-        self.tell_routers("unregister").await;
+        self.ear.unregister().await;
         // Those that are at work still have something to say.
         drop(tokio::time::timeout(PATIENCE, workers.acquire_many(self.max_workers)).await);
     }
-
-    async fn tell_routers(&mut self, command: &str) {
-        let (Account { user, domain, .. }, name) = (&self.account, self.service.name());
-        let from = format!("opensrf:client:{user}:{domain}:lab:{}:{name}", std::process::id());
-        for (router_domain, list) in &self.routers {
-            let text = format!(
-                r#"{{"to":"{list}","from":"{from}","thread":"","osrf_xid":null,"router_to":"","router_class":"{name}","router_command":"{command}","body":"[]"}}"#
-            );
-            self.wire.push(router_domain, list, &text).await;
-        }
-    }
 }
 
-fn read(text: &str) -> Option<Delivery> {
-    let Envelope { from, thread, xid, body, .. } = envelope::read(text.as_bytes())?;
-    let (address, thread) = (from.into_owned(), thread.into_owned());
-    let asker = Asker { address, thread, xid: xid.map(Cow::into_owned) };
-    Some(Delivery { asker, body: body.get().to_owned() })
+/// Joins the bus by which workers answer.
+async fn join(account: &Account, router_name: &str, journal: &Path) -> Result<Bus, Error> {
+    let Account { user, password, domain, host, port, .. } = account.clone();
+    let endpoint = Endpoint::Tcp { host, port };
+    let router_name = router_name.to_owned();
+    match account.bus {
+        Kind::Redis => {
+            slackwater_bus::redis::connect(slackwater_bus::redis::Options {
+                endpoint,
+                username: user,
+                password: Some(password),
+                domain,
+                router_name,
+                max_message_size: usize::MAX,
+                size_warning: None,
+                state_directory: journal.to_owned(),
+                queue: QueueLimits::default(),
+            })
+            .await
+        }
+        Kind::Xmpp => {
+            slackwater_bus::xmpp::connect(slackwater_bus::xmpp::Options {
+                endpoint,
+                username: user,
+                password: Some(password),
+                domain,
+                router_name,
+                resource: "drone".to_owned(),
+                encryption: Encryption::Off,
+                authorities: None,
+                streams: STREAMS,
+                max_stanza_size: STANZA,
+                size_warning: None,
+                queue: QueueLimits::default(),
+            })
+            .await
+        }
+    }
 }
 
 /// What the workers of a process share.
@@ -212,7 +218,13 @@ impl Sessions {
                     }
                 }
             }
-            Event::Refused { envelope, reason } => {
+            Event::Refused { envelope, why: why @ Refusal::TooLarge { .. } } => {
+                tracing::warn!(%why, xid = envelope.xid, "an answer is lost");
+            }
+            Event::Bounced(bounce) => {
+                tracing::debug!(reason = bounce.reason, "whoever asked is gone");
+            }
+            Event::Refused { envelope, why: Refusal::NotTaken(reason) } => {
                 tracing::debug!(reason, "an answer has to wait");
                 let mut refused = self.refused();
                 refused.push(envelope);
@@ -235,7 +247,7 @@ impl Sessions {
 }
 
 /// One worker's port.
-struct RedisPort {
+struct BusPort {
     /// Who the first envelope came from.
     asker: Asker,
     bus: Sender,
@@ -243,13 +255,13 @@ struct RedisPort {
     mailbox: Option<mpsc::Receiver<Delivery>>,
 }
 
-impl RedisPort {
+impl BusPort {
     fn key(&self) -> (String, String) {
         (self.asker.address.clone(), self.asker.thread.clone())
     }
 }
 
-impl Port for RedisPort {
+impl Port for BusPort {
     fn bind(&mut self) {
         if self.mailbox.is_none() {
             let (sender, mailbox) = mpsc::channel(WAITING);
@@ -280,7 +292,7 @@ impl Port for RedisPort {
     }
 }
 
-impl Drop for RedisPort {
+impl Drop for BusPort {
     fn drop(&mut self) {
         let key = self.key();
         if self.mailbox.take().is_some() {

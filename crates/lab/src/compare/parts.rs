@@ -12,8 +12,8 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use super::callers::Way;
 use super::report::{Cpu, Subject};
-use crate::bus::Account;
-use crate::bus::server::{DOMAIN, Server};
+
+use crate::bus::redis::server::{DOMAIN, Server};
 use crate::kernel;
 use crate::process::Gateway;
 
@@ -59,12 +59,7 @@ impl Parts {
     pub(super) fn way(&self, subject: Subject) -> Way {
         match subject {
             Subject::Bare => Way::Bus {
-                account: Account {
-                    user: "gateway".to_owned(),
-                    password: "gatewaypw".to_owned(),
-                    domain: DOMAIN.to_owned(),
-                    port: self.server.port(),
-                },
+                account: self.server.account("gateway", DOMAIN),
                 router: ROUTER.to_owned(),
             },
             Subject::Relay => Way::WebSocket(self.relay_address),

@@ -132,7 +132,7 @@ impl Visit {
                     Verdict::Answered => seen.done += 1,
                     Verdict::Unknown => seen.given_up += 1,
                     // It was not executed: it stays wanted.
-                    Verdict::Refused => continue,
+                    Verdict::Refused | Verdict::Unserved => continue,
                 }
                 if let Some(place) = errand.wanted.iter().position(|other| *other == wanted) {
                     errand.wanted.swap_remove(place);

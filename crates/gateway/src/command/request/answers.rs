@@ -34,8 +34,7 @@ impl Answers {
     /// What this message says, in order. An error ends the request.
     pub(super) fn take(&mut self, message: &str) -> Result<Vec<Answer>, Failure> {
         let wrapper: Wrapper<'_> = serde_json::from_str(message).map_err(not_understood)?;
-        if wrapper.transport_error {
-            let error = wrapper.error.unwrap_or_default();
+        if let Some(error) = wrapper.error {
             let message = shown::words(&error.message);
             return Err(Failure::Failed(format!("{}: {message}", shown::foreign(&error.code))));
         }
@@ -46,6 +45,10 @@ impl Answers {
         for Classed { __p: message } in wrapper.osrf_msg {
             let Some(Classed { __p: payload }) = message.payload else { continue };
             answers.extend(self.read(&message.r#type, &payload)?);
+        }
+        if wrapper.transport_error {
+            // OpenSRF's own gateway gives back what was asked, and no word about it.
+            return Err(Failure::Failed("the message bus could not deliver it".to_owned()));
         }
         Ok(answers)
     }
@@ -98,8 +101,7 @@ struct Wrapper<'a> {
     error: Option<TransportError>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Deserialize)]
 struct TransportError {
     code: String,
     message: String,

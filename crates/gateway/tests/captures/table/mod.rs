@@ -7,6 +7,8 @@ mod xmpp;
 
 use std::collections::BTreeMap;
 
+use slackwater_lab::site::Bus;
+
 use crate::expect::Answers;
 use crate::stand_in::Asked;
 
@@ -47,6 +49,8 @@ pub(crate) struct Row {
     /// What is answered behind a frame, by its number, in the place of what was captured there up
     /// to the next frame.
     pub(crate) instead: BTreeMap<usize, Answers>,
+    /// The same where the bus is XMPP, whose servers take no larger stanza than theirs.
+    over_xmpp: BTreeMap<usize, Answers>,
     /// What is answered behind a frame after what was captured there.
     pub(crate) then: BTreeMap<usize, Answers>,
     /// What a demo service says in its own way, in the place of what was captured.
@@ -82,6 +86,7 @@ impl Row {
             reason,
             setting: Setting::Plain,
             instead: BTreeMap::new(),
+            over_xmpp: BTreeMap::new(),
             then: BTreeMap::new(),
             own: BTreeMap::new(),
             stand_ins: BTreeMap::new(),
@@ -97,6 +102,11 @@ impl Row {
         self
     }
 
+    fn over_xmpp(mut self, frame: usize, answers: Answers) -> Self {
+        self.over_xmpp.insert(frame, answers);
+        self
+    }
+
     fn then(mut self, frame: usize, answers: Answers) -> Self {
         self.then.insert(frame, answers);
         self
@@ -109,6 +119,15 @@ impl Row {
 
     fn asking(mut self, frame: usize, asked: Asked) -> Self {
         self.stand_ins.insert(frame, asked);
+        self
+    }
+
+    /// The verdict where this is the bus.
+    pub(crate) fn on_bus(mut self, bus: Bus) -> Self {
+        match bus {
+            Bus::Embedded | Bus::Redis => {}
+            Bus::Xmpp(_) => self.instead.append(&mut self.over_xmpp),
+        }
         self
     }
 

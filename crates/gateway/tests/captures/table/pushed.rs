@@ -28,6 +28,7 @@ pub(crate) enum Instead {
 pub(crate) fn differences() -> Vec<Difference> {
     let mut differences = bad_input();
     differences.extend(sessions());
+    differences.extend(over_xmpp());
     differences
 }
 
@@ -83,6 +84,47 @@ fn sessions() -> Vec<Difference> {
     ]
 }
 
+/// What goes out over XMPP otherwise than from OpenSRF 3.
+fn over_xmpp() -> Vec<Difference> {
+    let crashed = "it had crashed: the frame after it is passed on";
+    let by_hand = "a service made by hand: ours are asked otherwise";
+    let too_large = "it ended the stream, for everybody: it stays here";
+    vec![
+        on("xmpp/bad_input", "dropped for the length of an id, which is replaced").routed([5, 6]),
+        on("xmpp/client_gone_stateful", "the worker is told that its client has left").left(1),
+        on("xmpp/disconnect_no_thread", "a worker would be taken up for nothing").nothing([1]),
+        on("xmpp/fake_service_register", by_hand).routed([1]),
+        on("xmpp/field_rewriting", "what OpenSRF does not know is passed on, too").routed([1]),
+        on("xmpp/line_over_10mb", crashed).routed([2]),
+        on("xmpp/odd_replies", "a session that no CONNECT has opened is none").nothing([2]),
+        on("xmpp/osrf_msg_empty", "an empty body tells a service nothing").nothing([1]),
+        on("xmpp/osrf_msg_null", "an empty body tells a service nothing").nothing([1]),
+        on("xmpp/osrf_msg_junk", crashed).routed([2]),
+        on("xmpp/osrf_msg_object", crashed).routed([2]),
+        on("xmpp/perl_exception", by_hand).routed([1]),
+        on("xmpp/request_no_payload", "a request without a method has no answer").nothing([1]),
+        on("xmpp/request_over_stanza_limit", too_large).nothing([1]).routed([2]),
+        on("xmpp/service_named_router", "the router is not for clients").nothing([1]),
+        (1..=64).fold(
+            on("xmpp/session_limit_64", "the last two were opened and forgotten")
+                .nothing([65, 66])
+                .by_session([67]),
+            Difference::left,
+        ),
+        [6, 9, 15, 18].into_iter().fold(
+            on("xmpp/stateful_error_statuses", "307 ends a session; and ours are asked otherwise")
+                .by_session([2, 5, 6, 8, 9, 11, 14, 15, 17, 18])
+                .nothing([3]),
+            Difference::left,
+        ),
+        on("xmpp/unknown_type", "what no service expects opens no session there").nothing([1]),
+        on("xmpp/stateful_no_wait", "it went to another worker, outside the session")
+            .by_session([2]),
+        on("xmpp/prosody/fake_service_register", by_hand).routed([1]),
+        on("xmpp/prosody/request_over_stanza_limit", too_large).nothing([1]).routed([2]),
+    ]
+}
+
 /// C mended what is no JSON, or passed it on; and it rewrote what is.
 fn json_fidelity(name: &'static str) -> Difference {
     on(name, "what is no JSON stays here, and what is passes as it is")
@@ -112,7 +154,8 @@ impl Difference {
         self
     }
 
-    fn left(self, frame: usize) -> Self {
-        Self { left: vec![frame], ..self }
+    fn left(mut self, frame: usize) -> Self {
+        self.left.push(frame);
+        self
     }
 }

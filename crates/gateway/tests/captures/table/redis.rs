@@ -90,7 +90,8 @@ fn bad_input() -> Vec<Row> {
         better("redis/binary_frame", "ignored: a binary frame that holds UTF-8 is taken as text")
             .instead(1, ok(1, "3")),
         better("redis/frame_too_big_wsd05", "closed with 1009: messages may have 10 MiB")
-            .instead(1, echoed(1)),
+            .instead(1, echoed(1))
+            .over_xmpp(1, method_error(1, 413)),
         better("redis/invalid_json", "silent: each of the frames is told what is wrong with it")
             .instead(1, error_without_thread("invalid_json"))
             .instead(2, error_without_thread("invalid_json"))
@@ -109,7 +110,8 @@ fn bad_input() -> Vec<Row> {
             "crashed: over 10 MiB the client is told, and stays connected",
         )
         .instead(2, error_without_thread("message_too_big"))
-        .instead(3, ok(1, "2")),
+        .instead(3, ok(1, "2"))
+        .over_xmpp(1, method_error(1, 413)),
         better("redis/missing_service", "silent: the request's own thread and trace get a 400")
             .instead(1, service_error(1, 400)),
         better(

@@ -134,9 +134,10 @@ fn answers() -> Vec<Row> {
         .instead(2, [on(1, service_error(1, 404)), service_error(1, 404)].concat()),
         better(
             "xmpp/request_over_stanza_limit",
-            "the bus ended the stream, the gateway itself: no such limit here",
+            "the bus ended the stream, the gateway itself: the client is told",
         )
         .instead(1, echoed(1))
+        .over_xmpp(1, method_error(1, 413))
         .instead(2, ok(1, "3")),
         same("xmpp/slow_request_perl", "five seconds, then the answer"),
         same("xmpp/slow_then_fast", "the fast one need not wait"),
@@ -362,9 +363,10 @@ fn prosody() -> Vec<Row> {
         not_applicable("xmpp/prosody/raw_sasl_login", BY_HAND),
         better(
             "xmpp/prosody/request_over_stanza_limit",
-            "the bus ended the stream, the gateway itself: no such limit here",
+            "the bus ended the stream, the gateway itself: the client is told",
         )
         .instead(1, echoed(1))
+        .over_xmpp(1, method_error(1, 413))
         .instead(2, ok(1, "3")),
         same("xmpp/prosody/stateful_connect_3req_disconnect", "a session with three requests"),
         not_applicable(

@@ -1,4 +1,4 @@
-//! Where a Redis server is, and the byte stream to it.
+//! Where a bus's server is, and the byte stream to it.
 
 use std::fmt;
 use std::io;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -15,9 +16,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::Error;
+use crate::Error;
 
-/// Where a Redis server is.
+/// Where a bus's server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// By TCP.
@@ -45,7 +46,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// The same for another domain, whose name is that of its host.
-    pub(super) fn of_domain(&self, domain: &str) -> Self {
+    pub(crate) fn of_domain(&self, domain: &str) -> Self {
         let host = domain.to_owned();
         match self {
             Self::Tcp { port, .. } => Self::Tcp { host, port: *port },
@@ -56,7 +57,7 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn host(&self) -> Option<(&str, u16)> {
+    pub(crate) fn host(&self) -> Option<(&str, u16)> {
         match self {
             Self::Tcp { host, port } | Self::Tls { host, port, .. } => Some((host, *port)),
             Self::Unix { .. } => None,
@@ -75,7 +76,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// A stream of any kind.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
@@ -83,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Connects. The outer error is an operator's to mend.
-pub(super) async fn connect(endpoint: &Endpoint) -> Result<io::Result<Box<dyn Duplex>>, Error> {
+pub(crate) async fn connect(endpoint: &Endpoint) -> Result<io::Result<Box<dyn Duplex>>, Error> {
     Ok(match endpoint {
         Endpoint::Tcp { host, port } => tcp(host, *port).await.map(|stream| Box::new(stream) as _),
         Endpoint::Unix { path } => UnixStream::connect(path).await.map(|s| Box::new(s) as _),
@@ -110,7 +111,7 @@ async fn secured(
     connector.connect(name, tcp(host, port).await?).await
 }
 
-fn tls(authorities: Option<&Path>) -> Result<ClientConfig, Error> {
+pub(crate) fn tls(authorities: Option<&Path>) -> Result<ClientConfig, Error> {
     let mut trusted = RootCertStore::empty();
     match authorities {
         Some(path) => {
@@ -135,12 +136,15 @@ fn tls(authorities: Option<&Path>) -> Result<ClientConfig, Error> {
             trusted.add_parsable_certificates(found.certs);
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let config = versions.map_err(|error| Error::Certificates {
         path: authorities.map(Path::to_owned).unwrap_or_default(),
         source: io::Error::other(error.to_string()),
     })?;
     Ok(config.with_root_certificates(trusted).with_no_client_auth())
+}
+
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }

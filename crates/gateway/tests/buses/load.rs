@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use slackwater_lab::bus::server::Server;
+use slackwater_lab::bus::redis::server::Server;
 use slackwater_lab::caller::{Caller, DEMO, executed_by_bus};
 use slackwater_lab::chance::{Chance, seed};
 use slackwater_lab::crowd::{Crowd, LABEL, Seen};

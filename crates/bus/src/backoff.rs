@@ -8,18 +8,18 @@ const LONGEST: Duration = Duration::from_millis(250);
 
 /// A row of pauses.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { next: FIRST }
     }
 
     /// The next pause: between half and all of a length that doubles each time. `chance` is any
     /// random number: gateways that lost their bus together must not come back together.
-    pub(super) fn pause(&mut self, chance: u32) -> Duration {
+    pub(crate) fn pause(&mut self, chance: u32) -> Duration {
         let whole = self.next;
         self.next = LONGEST.min(whole * 2);
         whole.mul_f64(0.5 + 0.5 * f64::from(chance) / f64::from(u32::MAX))

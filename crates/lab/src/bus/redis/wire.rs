@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,54 +13,27 @@ use redis::{
     RedisResult,
 };
 
-/// Who one is on a bus, and where: `redis://user:password@domain:port`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Account {
-    /// The user.
-    pub user: String,
-    /// The password.
-    pub password: String,
-    /// The domain, which is the name of its host.
-    pub domain: String,
-    /// The port, in every domain.
-    pub port: u16,
-}
-
-impl FromStr for Account {
-    type Err = String;
-
-    fn from_str(url: &str) -> Result<Self, String> {
-        let expected = || "expected redis://user:password@domain:port".to_owned();
-        let info = url.into_connection_info().map_err(|_| expected())?;
-        let ConnectionAddr::Tcp(domain, port) = info.addr().clone() else { return Err(expected()) };
-        let login = info.redis_settings();
-        let (user, password) = login.username().zip(login.password()).ok_or_else(expected)?;
-        Ok(Self { user: user.to_owned(), password: password.to_owned(), domain, port })
-    }
-}
-
-/// Without the password.
-impl std::fmt::Debug for Account {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Account({}@{}:{})", self.user, self.domain, self.port)
-    }
-}
+use crate::bus::account::Account;
 
 /// The connections of one account.
-pub(super) struct Wire {
+pub(in crate::bus) struct Wire {
     account: Account,
     waiting: Option<MultiplexedConnection>,
     pushing: HashMap<String, MultiplexedConnection>,
 }
 
 impl Wire {
-    pub(super) fn new(account: Account) -> Self {
+    pub(in crate::bus) fn new(account: Account) -> Self {
         Self { account, waiting: None, pushing: HashMap::new() }
     }
 
     /// The next text in a list of our own domain; `None` once it is to stop. A lost connection is
     /// made anew for as long as it takes.
-    pub(super) async fn next(&mut self, list: &str, stop: &Arc<AtomicBool>) -> Option<String> {
+    pub(in crate::bus) async fn next(
+        &mut self,
+        list: &str,
+        stop: &Arc<AtomicBool>,
+    ) -> Option<String> {
         while !stop.load(Ordering::Relaxed) {
             match self.wait(list).await {
                 Ok(Some(text)) => return Some(text),
@@ -77,7 +49,7 @@ impl Wire {
     }
 
     /// Pushes a text to a list of a domain; what cannot be pushed is lost, and logged.
-    pub(super) async fn push(&mut self, domain: &str, list: &str, text: &str) {
+    pub(in crate::bus) async fn push(&mut self, domain: &str, list: &str, text: &str) {
         for attempt in 0..2 {
             match self.try_push(domain, list, text).await {
                 Ok(()) => return,
@@ -129,7 +101,7 @@ async fn connect(account: &Account, domain: &str) -> RedisResult<MultiplexedConn
 }
 
 /// User and domain of `opensrf:client:USER:DOMAIN:…`.
-pub(super) fn user_and_domain(address: &str) -> io::Result<(&str, &str)> {
+pub(in crate::bus) fn user_and_domain(address: &str) -> io::Result<(&str, &str)> {
     let mut parts = address.strip_prefix("opensrf:client:").unwrap_or_default().split(':');
     let pair = parts.next().zip(parts.next()).filter(|(user, _)| !user.is_empty());
     pair.ok_or_else(|| io::Error::other(format!("not an address: {address:?}")))

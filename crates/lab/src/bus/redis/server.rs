@@ -1,9 +1,10 @@
 //! A redis-server for one test, with the accounts that OpenSRF sites have, seen and steered from
 //! an account that may do everything.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,16 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _,
     RedisConnectionInfo,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use slackwater_bus::Endpoint;
 use slackwater_bus::QueueLimits;
-use slackwater_bus::redis::{Endpoint, Options};
+use slackwater_bus::redis::Options;
 use tokio::net::UnixStream;
+
+use ::rustix::process::Signal;
+
+use crate::bus::Process;
+use crate::bus::account::{Account, Kind};
+use crate::proof::skipped;
 
 /// The domain of the gateway: a loopback address, so that nothing need be configured.
 pub const DOMAIN: &str = "127.0.0.1";
@@ -51,7 +58,7 @@ impl Server {
     /// It does not start.
     pub async fn start_with(options: &[&str]) -> io::Result<Option<Self>> {
         if !installed() {
-            skipped("redis-server is not installed: nothing was tested over a real Redis");
+            skipped("everything over a real Redis", "redis-server is not installed");
             return Ok(None);
         }
         let directory = tempfile::tempdir()?;
@@ -79,6 +86,19 @@ impl Server {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// An account there.
+    #[must_use]
+    pub fn account(&self, user: &str, domain: &str) -> Account {
+        Account {
+            bus: Kind::Redis,
+            user: user.to_owned(),
+            password: format!("{user}pw"),
+            domain: domain.to_owned(),
+            host: domain.to_owned(),
+            port: self.port,
+        }
     }
 
     /// Its process id.
@@ -174,36 +194,27 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
 
-    /// Sends it a signal: `STOP` and `CONT` make it hang and go on.
-    ///
-    /// # Errors
-    /// It is gone.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        Ok(kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal)?)
+impl Process for Server {
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        crate::bus::signal(&self.process, signal)
     }
 
-    /// Ends it with all that it holds.
-    ///
-    /// # Errors
-    /// It cannot be ended.
-    pub fn kill(&mut self) -> io::Result<()> {
+    fn kill(&mut self) -> io::Result<()> {
         self.process.kill()?;
         self.process.wait().map(drop)
     }
 
-    /// Starts it again after [`Server::kill`], empty, on the same port.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub async fn start_again(&mut self) -> io::Result<()> {
-        self.process = spawn(self.directory.path(), self.port, &self.options)?;
-        if is_up(&mut self.process, self.directory.path()).await? {
-            Ok(())
-        } else {
-            Err(io::Error::other("redis-server does not start again"))
-        }
+    fn start_again(&mut self) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + '_>> {
+        Box::pin(async {
+            self.process = spawn(self.directory.path(), self.port, &self.options)?;
+            if is_up(&mut self.process, self.directory.path()).await? {
+                Ok(())
+            } else {
+                Err(io::Error::other("redis-server does not start again"))
+            }
+        })
     }
 }
 
@@ -211,18 +222,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         // It may be gone already.
         drop(self.kill());
-    }
-}
-
-/// Says that something could not be tested on this machine.
-pub fn skipped(what: &str) {
-    let mut line = format!("SKIPPED: {what}\n");
-    // The one place where a test's word is sure to be seen.
-    drop(io::stderr().write_all(line.as_bytes()));
-    if let Some(path) = std::env::var_os("LAB_SKIPPED") {
-        line.drain(.."SKIPPED: ".len());
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        drop(file.and_then(|mut file| file.write_all(line.as_bytes())));
     }
 }
 

@@ -1,16 +1,17 @@
-//! The gateway on a real Redis, with OpenSRF's own accounts and rights: the same program, the same
+//! The gateway on buses with a server of their own, with OpenSRF's accounts: the same program, the same
 //! clients, another bus.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod faults;
 mod load;
+mod xmpp;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use slackwater_lab::bus::server::{DOMAIN, Server};
+use slackwater_lab::bus::redis::server::{DOMAIN, Server};
 use slackwater_lab::opensrf::{self, Answer};
 use slackwater_lab::process::{Gateway, Signal};
 use slackwater_lab::raw::{End, Message, RawClient};
@@ -59,7 +60,7 @@ async fn clients_stay_when_the_bus_goes_and_every_request_is_answered() {
     assert_eq!(client.answer().await.code, 200);
     gateway.until("executed", |status| status["executed"] == 1).await.unwrap();
 
-    site.server_mut().kill().unwrap();
+    site.process().kill().unwrap();
     assert_eq!(client.outcome("t", 1).await, [json!(504)], "it was sent on");
     let over = client.answer().await;
     assert_eq!((over.thread.as_str(), over.code), ("s", 408), "the session is over");
@@ -70,7 +71,7 @@ async fn clients_stay_when_the_bus_goes_and_every_request_is_answered() {
     assert_eq!(client.outcome("t", 2).await, [json!(503)], "it was not");
     assert!(asked.elapsed() < Duration::from_secs(1), "at once");
 
-    site.server_mut().start_again().await.unwrap();
+    site.process().start_again().await.unwrap();
     gateway.until("back", |status| status["bus"]["healthy"] == true).await.unwrap();
     site.serve_again().await.unwrap();
     client.ask("t", 3, "echo", json!(["again"])).await;

@@ -1,10 +1,12 @@
-//! Why a Redis bus cannot be joined: one line each, which names what to mend. No error holds a
-//! password.
+//! Why a bus cannot be joined: one line each, which names what to mend. No error holds a password.
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// A Redis bus cannot be joined.
+use crate::socket::Endpoint;
+
+/// A bus cannot be joined. `server` is what is expected there: Redis, or an XMPP server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A name that cannot stand in an address.
@@ -24,22 +26,30 @@ pub enum Error {
         host: String,
     },
     /// Nothing listens there.
-    #[error("nothing listens at {place}: check the address, and that Redis is running")]
+    #[error("nothing listens at {place}: check the address, and that {server} is running")]
     ConnectionRefused {
+        /// What should listen there.
+        server: &'static str,
         /// Where.
         place: String,
     },
     /// No answer in time.
-    #[error("no answer from {place} within {seconds} s: check the address, and that it is Redis")]
+    #[error(
+        "no answer from {place} within {patience:?}: check the address, and that it is {server}"
+    )]
     NoAnswer {
+        /// What should answer.
+        server: &'static str,
         /// Where.
         place: String,
         /// How long it was waited for.
-        seconds: u64,
+        patience: Duration,
     },
     /// Wrong user or password.
-    #[error("Redis at {place} refuses user {user:?} with the password given: check both")]
+    #[error("{server} at {place} refuses user {user:?} with the password given: check both")]
     Login {
+        /// Who refuses.
+        server: &'static str,
         /// Where.
         place: String,
         /// The user.
@@ -67,8 +77,10 @@ pub enum Error {
         source: io::Error,
     },
     /// Something else about the connection.
-    #[error("cannot use Redis at {place}: {reason}")]
+    #[error("cannot use {server} at {place}: {reason}")]
     Connection {
+        /// What is there.
+        server: &'static str,
         /// Where.
         place: String,
         /// What was said.
@@ -88,8 +100,40 @@ pub enum Error {
 }
 
 impl Error {
+    /// No answer within `patience`.
+    pub(crate) fn no_answer(server: &'static str, endpoint: &Endpoint, patience: Duration) -> Self {
+        Self::NoAnswer { server, place: endpoint.to_string(), patience }
+    }
+
+    /// Why a connection could not be made.
+    pub(crate) async fn explained(
+        server: &'static str,
+        error: &io::Error,
+        endpoint: &Endpoint,
+    ) -> Self {
+        let place = endpoint.to_string();
+        if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
+            return Self::ConnectionRefused { server, place };
+        }
+        if let Some((host, port)) = endpoint.host()
+            && tokio::net::lookup_host((host, port)).await.is_err()
+        {
+            return Self::UnknownHost { host: host.to_owned() };
+        }
+        Self::Connection { server, place, reason: in_one_line(error) }
+    }
+
+    /// Something went wrong that is nobody's to mend.
+    pub(crate) fn failed(
+        server: &'static str,
+        endpoint: &Endpoint,
+        error: &dyn std::fmt::Display,
+    ) -> Self {
+        Self::Connection { server, place: endpoint.to_string(), reason: error.to_string() }
+    }
+
     /// Whether it came before anything could be sent.
-    pub(super) fn is_before_login(&self) -> bool {
+    pub(crate) fn is_before_login(&self) -> bool {
         match self {
             Self::Name { .. }
             | Self::UnknownHost { .. }
@@ -102,4 +146,9 @@ impl Error {
             Self::Rights { .. } | Self::Connection { .. } => false,
         }
     }
+}
+
+/// An error's text without line breaks.
+pub(crate) fn in_one_line(error: &io::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -10,67 +10,109 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use slackwater_lab::bus::cutter::Cutter;
+use slackwater_lab::bus::xmpp::server::Brand;
 use slackwater_lab::caller::executed_by_bus;
 use slackwater_lab::chance::{Chance, seed};
 use slackwater_lab::crowd::{Crowd, LABEL, Seen};
-use slackwater_lab::ledger::balanced;
+use slackwater_lab::ledger::{Totals, balanced};
 use slackwater_lab::process::{Gateway, Signal};
 use slackwater_lab::proof::report;
 use slackwater_lab::raw::exchange;
-use slackwater_lab::site::{Bus, Services, Site, joined};
+use slackwater_lab::site::{Bus, EJABBERD, PROSODY, Services, Site};
 
 use crate::PROGRAM;
 
 const CLIENTS: u64 = 200;
 /// How long the longer outages last.
 const OUTAGE: Duration = Duration::from_secs(5);
-/// What the promise of one second is held to, on a machine that is busy with 200 clients too.
-const SOON: Duration = Duration::from_millis(1_500);
+/// Makes of each function `async fn name(bus: Bus)` a test on each bus that has a server; `long`
+/// ones on XMPP only where the full length is asked for, as all on ejabberd, which starts slowly.
+macro_rules! on_each_server {
+    ($($test:ident $(: $long:ident)?),+ $(,)?) => { $(
+        mod $test {
+            use super::*;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_is_restarted_under_load() {
-    let Some(mut storm) = Storm::start().await else { return };
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn redis() {
+                super::$test(Bus::Redis).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn prosody() {
+                let is_long = [$(stringify!($long)),*].contains(&"long");
+                if is_long <= slackwater_lab::proof::is_long() {
+                    super::$test(PROSODY).await;
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn ejabberd() {
+                if slackwater_lab::proof::is_long() {
+                    super::$test(EJABBERD).await;
+                }
+            }
+        }
+    )+ };
+}
+
+on_each_server!(
+    the_server_is_restarted_under_load,
+    the_server_is_stopped_for_five_seconds_under_load: long,
+    the_server_hangs_under_load: long,
+    the_way_to_the_server_is_cut_by_resets_under_load,
+);
+
+/// What the promise of a return within 1 s, and 2 s on XMPP, is held to, on a machine that is busy
+/// with 200 clients too, who ask again as soon as they are refused. ejabberd is at its hardest work
+/// itself just then.
+fn soon(bus: Bus) -> Duration {
+    match bus {
+        Bus::Embedded | Bus::Redis => Duration::from_millis(1_500),
+        Bus::Xmpp(Brand::Prosody) => Duration::from_millis(2_500),
+        Bus::Xmpp(Brand::Ejabberd) => Duration::from_millis(4_000),
+    }
+}
+
+async fn the_server_is_restarted_under_load(bus: Bus) {
+    let Some(mut storm) = Storm::start(bus).await else { return };
     storm
         .rides_out("restart", async |storm: &mut Storm| {
-            storm.site.server_mut().kill()?;
-            storm.site.server_mut().start_again().await?;
+            storm.site.process().kill()?;
+            storm.site.process().start_again().await?;
             Ok(Instant::now())
         })
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_is_stopped_for_five_seconds_under_load() {
-    let Some(mut storm) = Storm::start().await else { return };
+async fn the_server_is_stopped_for_five_seconds_under_load(bus: Bus) {
+    let Some(mut storm) = Storm::start(bus).await else { return };
     storm
         .rides_out("5 s without a server", async |storm: &mut Storm| {
-            storm.site.server_mut().kill()?;
+            storm.site.process().kill()?;
             storm.is_told_of().await?;
             tokio::time::sleep(OUTAGE).await;
-            storm.site.server_mut().start_again().await?;
+            storm.site.process().start_again().await?;
             Ok(Instant::now())
         })
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_hangs_for_five_seconds_under_load() {
-    let Some(mut storm) = Storm::start().await else { return };
+async fn the_server_hangs_under_load(bus: Bus) {
+    let Some(mut storm) = Storm::start(bus).await else { return };
     storm
-        .rides_out("5 s of SIGSTOP", async |storm: &mut Storm| {
+        .rides_out("SIGSTOP until it is noticed, 5 s at least", async |storm: &mut Storm| {
             let began = Instant::now();
-            storm.site.server_mut().signal(Signal::STOP)?;
+            storm.site.process().signal(Signal::STOP)?;
             storm.is_told_of().await?;
             tokio::time::sleep(OUTAGE.saturating_sub(began.elapsed())).await;
-            storm.site.server_mut().signal(Signal::CONT)?;
+            storm.site.process().signal(Signal::CONT)?;
             Ok(Instant::now())
         })
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_way_to_redis_is_cut_by_resets_under_load() {
-    let Some(mut storm) = Storm::start().await else { return };
+async fn the_way_to_the_server_is_cut_by_resets_under_load(bus: Bus) {
+    let Some(mut storm) = Storm::start(bus).await else { return };
     storm
         .rides_out("resets", async |storm: &mut Storm| {
             for _ in 0..9 {
@@ -92,22 +134,20 @@ struct Storm {
     cutter: Cutter,
     admin: std::net::SocketAddr,
     losses_before: (usize, usize),
-    _state: tempfile::TempDir,
 }
 
 impl Storm {
-    async fn start() -> Option<Self> {
+    async fn start(bus: Bus) -> Option<Self> {
         let services = Services { keepalive: Duration::from_secs(5), ..Services::default() };
-        let site = Site::start(Bus::Redis, services).await.unwrap()?;
-        let cutter = Cutter::start(site.server()?.port()).await.unwrap();
-        let state = tempfile::tempdir().unwrap();
+        let site = Site::start(bus, services).await.unwrap()?;
+        let cutter = Cutter::start(site.port()?).await.unwrap();
         let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut options = joined(cutter.port(), state.path());
+        let mut options = site.options_by(cutter.port());
         options.extend(["--admin-listen".to_owned(), admin.to_string()]);
         options.extend(["--ebb-window", "0s", "--quiet-window", "1ms"].map(str::to_owned));
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let gateway = Gateway::start(PROGRAM, &options).await.unwrap();
-        Some(Self { site, gateway, cutter, admin, losses_before: (0, 0), _state: state })
+        Some(Self { site, gateway, cutter, admin, losses_before: (0, 0) })
     }
 
     /// Asserts all that is promised. `fault` does its worst, and gives the instant at which the
@@ -144,11 +184,13 @@ impl Storm {
         ));
         assert_eq!(before["connections"], CLIENTS, "{before}");
         assert_eq!((&before["pending_requests"], &before["sessions"]), (&json!(0), &json!(0)));
-        assert!(took < SOON, "back after {took:?}");
+        assert!(took < soon(self.site.bus()), "back after {took:?}");
         is_one_story(&seen, &status, executed);
         let log = self.gateway.log();
         assert!(!log.contains("panicked") && !log.contains("gatewaypw"), "{log}");
-        assert_eq!(self.site.server().unwrap().denials().await.unwrap(), 0, "ACL LOG");
+        if let Some(server) = self.site.server() {
+            assert_eq!(server.denials().await.unwrap(), 0, "ACL LOG");
+        }
     }
 
     /// Until so many requests more are answered.
@@ -201,10 +243,14 @@ fn is_one_story(seen: &Seen, status: &Value, executed: u64) {
     balanced(status).unwrap();
     let count = |name: &str| status[name].as_u64().unwrap();
     let totals = seen.totals;
-    assert_eq!(totals.sent, totals.answered + totals.refused + totals.unknown, "{totals:?}");
+    let Totals { sent, answered, refused, unserved, unknown, .. } = totals;
+    assert_eq!(sent, answered + refused + unserved + unknown, "{totals:?}");
     assert_eq!(count("received"), totals.sent, "{status}");
-    assert_eq!(count("answered"), totals.answered, "{status}");
-    assert_eq!(count("rejected") + count("service_gone"), totals.refused, "{status}");
+    // To be told that nobody serves it is an answer, but for what still waited for a session.
+    let told = count("answered") - answered;
+    assert!(told <= unserved, "{status}");
+    let never = count("rejected") + count("service_gone");
+    assert_eq!(never, refused + unserved - told, "{status}");
     assert_eq!(count("bus_lost"), totals.unknown, "{status}");
     assert_eq!((count("cut_off"), count("client_gone"), count("crossed_requests")), (0, 0, 0));
     assert_eq!(seen.drained, CLIENTS, "one connection each");
