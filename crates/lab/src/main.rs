@@ -14,6 +14,7 @@ use slackwater_lab::bus::{Account, Running, router, worker};
 use slackwater_lab::compare::{self, instant, relay};
 use slackwater_lab::echo::{self, Echo};
 use slackwater_lab::measure::{Figure, Plan, measure};
+use slackwater_lab::site::{Bus, PROSODY};
 
 #[derive(Parser)]
 #[command(about, arg_required_else_help = true)]
@@ -47,6 +48,10 @@ enum Instrument {
         /// The gateway's binary, built with --release, as this one should be.
         #[arg(long, default_value = "target/release/slackwater")]
         program: PathBuf,
+        /// The bus, whose server is started for it: redis or prosody. ejabberd has a shaper, and would
+        /// be all that is measured.
+        #[arg(long, default_value = "redis", value_parser = bus_of)]
+        bus: Bus,
         /// How often each subject has its turn; of the turns the middle one counts.
         #[arg(long, default_value_t = 5)]
         rounds: usize,
@@ -60,7 +65,7 @@ enum Instrument {
         #[arg(long, value_name = "DIRECTORY")]
         out: Option<PathBuf>,
     },
-    /// A router and workers for `compare`, as fast as Redis allows.
+    /// A router and workers for `compare`, as fast as the bus allows.
     Instant {
         #[command(flatten)]
         part: Part,
@@ -97,10 +102,11 @@ enum Instrument {
     },
 }
 
-/// A part of an OpenSRF installation, on a Redis bus.
+/// A part of an OpenSRF installation.
 #[derive(Args)]
 struct Part {
-    /// The bus, as redis://user:password@domain:port; the domain is the name of its host.
+    /// The bus, as redis://user:password@domain:port, or xmpp://user:password@domain:port?host=HOST;
+    /// the domain is the name of its host.
     #[arg(long, value_name = "URL")]
     bus: Account,
     /// The name of the router.
@@ -117,9 +123,9 @@ async fn main() -> anyhow::Result<()> {
             let plan = Plan { clients, calls: calls.max(1), ebb_window: Duration::from_secs(5) };
             print(&measure(&program, plan).await?)
         }
-        Instrument::Compare { program, rounds, seconds, clients, out } => {
+        Instrument::Compare { program, bus, rounds, seconds, clients, out } => {
             let turn = Duration::try_from_secs_f64(seconds).context("--seconds")?;
-            let plan = compare::Plan { rounds: rounds.max(1), turn, clients };
+            let plan = compare::Plan { bus, rounds: rounds.max(1), turn, clients };
             let lab = std::env::current_exe().context("this program")?;
             let Some(report) = compare::compare(&lab, &program, plan).await? else { return Ok(()) };
             line(&report)?;
@@ -145,6 +151,14 @@ async fn main() -> anyhow::Result<()> {
             };
             until_interrupted(worker::start(part.bus, options).await?).await
         }
+    }
+}
+
+fn bus_of(name: &str) -> Result<Bus, String> {
+    match name {
+        "redis" => Ok(Bus::Redis),
+        "prosody" => Ok(PROSODY),
+        _ => Err("expected redis or prosody".to_owned()),
     }
 }
 

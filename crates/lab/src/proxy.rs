@@ -37,14 +37,14 @@ pub struct Proxy {
     _process: Process,
 }
 
-/// HAProxy with one thing that it can do; told to end when dropped.
+/// A proxy with one port and one thing that it can do; told to end when dropped.
 #[derive(Debug)]
-pub struct Haproxy {
+pub struct PlainProxy {
     listen: SocketAddr,
     _process: Process,
 }
 
-impl Haproxy {
+impl PlainProxy {
     /// One that passes on bytes and says before them whose they are. `option` is that of HAProxy's
     /// `server`: `send-proxy`, `send-proxy-v2` or the like; its checks speak so, too. `None` if this
     /// host has no HAProxy.
@@ -69,17 +69,28 @@ impl Haproxy {
     ///
     /// # Errors
     /// It does not come up.
-    pub async fn http2(upstream: SocketAddr) -> io::Result<Option<Self>> {
+    pub async fn http2(kind: Kind, upstream: SocketAddr) -> io::Result<Option<Self>> {
         let listen = free_port().await?;
-        let configuration = format!(
-            "global\n maxconn 500\n\
-             defaults\n mode http\n timeout connect 2s\n timeout client 30s\n\
-             timeout server 30s\n timeout tunnel 1h\n\
-             frontend clients\n bind {listen} proto h2\n default_backend gateway\n\
-             backend gateway\n server one {upstream}\n"
-        );
+        let configuration = match kind {
+            Kind::Haproxy => format!(
+                "global\n maxconn 500\n\
+                 defaults\n mode http\n timeout connect 2s\n timeout client 30s\n\
+                 timeout server 30s\n timeout tunnel 1h\n\
+                 frontend clients\n bind {listen} proto h2\n default_backend gateway\n\
+                 backend gateway\n server one {upstream}\n"
+            ),
+            Kind::Nginx => format!(
+                "daemon off;\npid nginx.pid;\nerror_log stderr warn;\n\
+                 events {{ worker_connections 512; }}\n\
+                 http {{\n access_log off;\n\
+                 client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n\
+                 uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n\
+                 server {{\n listen {listen} http2;\n\
+                 location / {{\n proxy_pass http://{upstream};\n }}\n }}\n}}\n"
+            ),
+        };
         let directory = tempfile::tempdir()?;
-        let process = Process::start(Kind::Haproxy, directory, &configuration, listen).await?;
+        let process = Process::start(kind, directory, &configuration, listen).await?;
         Ok(process.map(|process| Self { listen, _process: process }))
     }
 

@@ -1,5 +1,5 @@
 //! WebSockets over HTTP/2 (RFC 8441): what HAProxy makes of them for a gateway, which speaks
-//! HTTP/1.1 alone.
+//! HTTP/1.1 alone, and that nginx offers none.
 
 use bytes::Bytes;
 use h2::client;
@@ -10,7 +10,7 @@ use slackwater_lab::caller::{DEMO, PATH};
 use slackwater_lab::opensrf;
 use slackwater_lab::process::Gateway;
 use slackwater_lab::proof::skipped;
-use slackwater_lab::proxy::Haproxy;
+use slackwater_lab::proxy::{Kind, PlainProxy};
 use slackwater_lab::raw::{frame, opcode};
 use tokio::net::TcpStream;
 
@@ -19,7 +19,7 @@ use super::PROGRAM;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxy_turns_a_websocket_of_http2_into_one_that_is_served_and_drained() {
     let mut gateway = Gateway::start(PROGRAM, &["--ebb-window", "0s"]).await.expect("a gateway");
-    let haproxy = Haproxy::http2(gateway.address()).await.expect("haproxy");
+    let haproxy = PlainProxy::http2(Kind::Haproxy, gateway.address()).await.expect("haproxy");
     let Some(haproxy) = haproxy else {
         return skipped("WebSockets over HTTP/2", "no haproxy");
     };
@@ -68,4 +68,22 @@ async fn haproxy_turns_a_websocket_of_http2_into_one_that_is_served_and_drained(
     sending.send_data(Bytes::from(close), true).expect("sent");
     let drained = gateway.until("drained", |status| status["phase"] == "drained").await;
     assert_eq!(drained.expect("drained")["closed"]["drained"], 1);
+}
+
+/// A browser then opens its WebSockets over HTTP/1.1 (RFC 8441 §3): see docs/behind-nginx.md.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_offers_no_websockets_over_http2() {
+    let gateway = Gateway::start(PROGRAM, &[]).await.expect("a gateway");
+    let nginx = PlainProxy::http2(Kind::Nginx, gateway.address()).await.expect("nginx");
+    let Some(nginx) = nginx else {
+        return skipped("HTTP/2 through nginx", "no nginx");
+    };
+    let stream = TcpStream::connect(nginx.address()).await.expect("connected");
+    let (mut h2, connection) = client::handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    // Its SETTINGS have come when something has been answered.
+    let request = Request::builder().uri("http://gateway/").body(()).expect("a request");
+    let (answer, _) = h2.send_request(request, true).expect("sent");
+    assert_eq!(answer.await.expect("an answer").status(), 200);
+    assert!(!h2.is_extended_connect_protocol_enabled());
 }

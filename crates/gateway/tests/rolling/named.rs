@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use slackwater_lab::caller::PATH;
 use slackwater_lab::process::Gateway;
 use slackwater_lab::proof::skipped;
-use slackwater_lab::proxy::Haproxy;
+use slackwater_lab::proxy::PlainProxy;
 use slackwater_lab::raw::RawClient;
 use tokio::net::TcpStream;
 
@@ -21,7 +21,7 @@ const OPTIONS: &[&str] = &[
 async fn the_client_is_whom_haproxys_proxy_header_names() {
     let mut gateway = Gateway::start(PROGRAM, OPTIONS).await.expect("a gateway");
     for option in ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl-cn"] {
-        let haproxy = Haproxy::naming(option, gateway.address()).await.expect("haproxy");
+        let haproxy = PlainProxy::naming(option, gateway.address()).await.expect("haproxy");
         let Some(haproxy) = haproxy else {
             return skipped("PROXY headers of HAProxy", "no haproxy");
         };

@@ -32,6 +32,18 @@ pub enum Kind {
     Xmpp,
 }
 
+impl Account {
+    /// The URL that it is read from.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let Self { user, password, domain, host, port, .. } = self;
+        match self.bus {
+            Kind::Redis => format!("redis://{user}:{password}@{domain}:{port}"),
+            Kind::Xmpp => format!("xmpp://{user}:{password}@{domain}:{port}?host={host}"),
+        }
+    }
+}
+
 impl FromStr for Account {
     type Err = String;
 

@@ -1,18 +1,18 @@
-//! The clients: one that speaks to Redis itself, as OpenSRF's own do, and one on a WebSocket. Each
+//! The clients: one that speaks to the bus itself, as OpenSRF's own do, and one on a WebSocket. Each
 //! blocks in one system call while it waits, and sends a call in one write.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
 use super::resp::Wire;
-use super::text;
-use crate::bus::Account;
+use super::{text, xmpp};
+use crate::bus::{Account, Kind};
 use crate::raw::{frame, handshake, opcode};
 
 /// How calls are made.
 #[derive(Debug, Clone)]
 pub(super) enum Way {
-    /// Straight to the router's list.
+    /// Straight to the router.
     Bus { account: Account, router: String },
     /// Through whatever listens there.
     WebSocket(SocketAddr),
@@ -28,6 +28,11 @@ impl Way {
     /// Connects a client with a number of its own.
     pub(super) fn connect(&self, number: u64) -> io::Result<Box<dyn Caller>> {
         Ok(match self {
+            Self::Bus { account, router } if account.bus == Kind::Xmpp => Box::new(OnXmpp {
+                wire: xmpp::Wire::connect(account, &text::resource("bare", number))?,
+                router: format!("{router}@{}", account.domain),
+                calls: 0,
+            }),
             Self::Bus { account, router } => Box::new(OnBus {
                 wire: Wire::connect(account)?,
                 address: text::address(account, "bare", number),
@@ -59,6 +64,23 @@ impl Caller for OnBus {
         self.wire.reply()?;
         let popped = self.wire.reply()?.popped().ok_or(io::ErrorKind::TimedOut)?;
         judge(&String::from_utf8_lossy(&popped), self.calls)
+    }
+}
+
+struct OnXmpp {
+    wire: xmpp::Wire,
+    router: String,
+    calls: u64,
+}
+
+impl Caller for OnXmpp {
+    fn call(&mut self, service: &str) -> io::Result<()> {
+        self.calls += 1;
+        let to = format!("{}/{service}", self.router);
+        self.wire.queue(&xmpp::message(&to, "", "thread", &text::request(self.calls)));
+        self.wire.flush()?;
+        let answers = self.wire.take()?;
+        judge(&answers[0].body, self.calls)
     }
 }
 

@@ -13,7 +13,8 @@ use rustix::thread::set_current_timer_slack;
 
 use super::resp::Wire;
 use super::text;
-use crate::bus::Account;
+use super::xmpp::{self, Stanza};
+use crate::bus::{Account, Kind};
 
 /// Messages that are taken at once.
 const MOST_AT_ONCE: &[u8] = b"500";
@@ -46,6 +47,70 @@ impl std::str::FromStr for Service {
 /// # Errors
 /// The bus has ended, or was never there.
 pub fn serve(
+    account: &Account,
+    router: &str,
+    services: &[Service],
+    ready: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    match account.bus {
+        Kind::Redis => serve_redis(account, router, services, ready),
+        Kind::Xmpp => serve_xmpp(account, services, ready),
+    }
+}
+
+/// On XMPP each service has a stream of the router's and one of its workers.
+fn serve_xmpp(
+    account: &Account,
+    services: &[Service],
+    ready: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    std::thread::scope(|threads| {
+        let mut all = Vec::new();
+        for service in services {
+            let resource = format!("{}_worker", service.name);
+            let worker = format!("{}@{}/{resource}", account.user, account.domain);
+            let routing = xmpp::Wire::connect(account, &service.name)?;
+            let working = xmpp::Wire::connect(account, &resource)?;
+            let takes = service.takes;
+            all.push(threads.spawn(move || route(routing, &worker)));
+            all.push(threads.spawn(move || answer(working, takes)));
+        }
+        ready()?;
+        for thread in all {
+            thread.join().map_err(|_| io::Error::other("a thread failed"))??;
+        }
+        Ok(())
+    })
+}
+
+/// Passes what comes on to the worker.
+fn route(mut wire: xmpp::Wire, worker: &str) -> io::Result<()> {
+    loop {
+        for Stanza { from, thread, body } in wire.take()? {
+            wire.queue(&xmpp::message(worker, &from, &thread, &body));
+        }
+        wire.flush()?;
+    }
+}
+
+/// Answers what comes, when it is due.
+fn answer(mut wire: xmpp::Wire, takes: Duration) -> io::Result<()> {
+    set_current_timer_slack(NonZeroU64::new(1))?;
+    loop {
+        let asked = wire.take()?;
+        let due = Instant::now() + takes;
+        for Stanza { from, thread, body } in asked {
+            let answer = text::answer(&body).unwrap_or_default();
+            wire.queue(&xmpp::message(&from, "", &thread, &answer));
+        }
+        if !takes.is_zero() {
+            wait_until(due);
+        }
+        wire.flush()?;
+    }
+}
+
+fn serve_redis(
     account: &Account,
     router: &str,
     services: &[Service],
@@ -122,6 +187,16 @@ fn reply(envelope: &str) -> Option<(String, String)> {
     Some((to.to_owned(), text::envelope(to, from, thread, xid, &messages)))
 }
 
+/// Sleeps, but for the last of it.
+fn wait_until(due: Instant) {
+    if let Some(asleep) = due.checked_duration_since(Instant::now() + AWAKE) {
+        std::thread::sleep(asleep);
+    }
+    while Instant::now() < due {
+        std::hint::spin_loop();
+    }
+}
+
 /// Answers, and when they are to go.
 type Done = (Instant, Vec<(String, String)>);
 
@@ -144,12 +219,7 @@ fn hand_in(wire: &mut Wire, done: &mpsc::Receiver<Done>) -> io::Result<()> {
     // The kernel may be 50 µs late with a sleeper that does not ask for better.
     set_current_timer_slack(NonZeroU64::new(1))?;
     while let Ok((due, answers)) = done.recv() {
-        if let Some(asleep) = due.checked_duration_since(Instant::now() + AWAKE) {
-            std::thread::sleep(asleep);
-        }
-        while Instant::now() < due {
-            std::hint::spin_loop();
-        }
+        wait_until(due);
         for (list, text) in &answers {
             wire.queue(&[b"RPUSH", list.as_bytes(), text.as_bytes()]);
         }

@@ -1,5 +1,5 @@
 //! The gateway beside the least that could do its work: the same calls, by the same router and
-//! workers, made by a bare Redis client, through a relay that only copies bytes, and through the
+//! workers, made by a bare client of the bus, through a relay that only copies bytes, and through the
 //! gateway; all in one run, in turn, on one machine.
 //!
 //! Law: only what was measured side by side is compared. What the machine does besides hits all
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::site::Bus;
 
 pub use instant::Service;
 pub use report::Report;
@@ -31,10 +33,13 @@ mod report;
 mod resp;
 mod table;
 mod text;
+mod xmpp;
 
 /// How much is measured.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// The bus, which has a server of its own.
+    pub bus: Bus,
     /// Each subject has its turn in each round.
     pub rounds: usize,
     /// How long a turn is.
@@ -47,17 +52,17 @@ impl Default for Plan {
     /// Less than two minutes.
     fn default() -> Self {
         let clients = vec![1, 2, 5, 10, 20, 50, 100, 200];
-        Self { rounds: 5, turn: Duration::from_millis(600), clients }
+        Self { bus: Bus::Redis, rounds: 5, turn: Duration::from_millis(600), clients }
     }
 }
 
 /// Runs the plan. `lab` is this program, `program` the gateway's. `None`, and a loud word about
-/// it: this machine has no redis-server.
+/// it: this machine has not got the bus's server.
 ///
 /// # Errors
 /// Something did not start, or did not answer as it should.
 pub async fn compare(lab: &Path, program: &Path, plan: Plan) -> io::Result<Option<Report>> {
-    let Some(parts) = Parts::start(lab, program).await? else { return Ok(None) };
+    let Some(parts) = Parts::start(lab, program, plan.bus).await? else { return Ok(None) };
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     // The clients are threads that block; nothing else happens here meanwhile.
@@ -94,7 +99,7 @@ fn rounds(parts: &Parts, plan: &Plan, stop: &AtomicBool) -> io::Result<Report> {
         }
     }
     bar.finish_and_clear();
-    Ok(Report::new(measurements))
+    Ok(Report::new(parts.bus(), measurements))
 }
 
 fn measure(

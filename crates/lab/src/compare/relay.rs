@@ -1,7 +1,7 @@
 //! The least that can stand between a WebSocket and the bus: it copies bytes from one to the other
 //! and knows nothing of what they say. What any gateway must cost at least.
 //!
-//! Law: nothing is shared. Each client has a task and two connections to the bus of its own, so
+//! Law: nothing is shared. Each client has a task and connections to the bus of its own, so
 //! that no message goes from one task to another.
 
 use std::io;
@@ -15,8 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_websockets::{Message, ServerBuilder, WebSocketStream};
 
 use super::resp::{self, Reply};
-use super::text;
-use crate::bus::Account;
+use super::{text, xmpp};
+use crate::bus::{Account, Kind};
 
 /// Relays until it cannot accept any more. Tells `ready` where it listens.
 ///
@@ -30,12 +30,11 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     ready(listener.local_addr()?)?;
-    let list = format!("opensrf:router:{router}:{}", account.domain);
     loop {
         let (stream, _) = listener.accept().await?;
-        let (account, list) = (account.clone(), list.clone());
+        let (account, router) = (account.clone(), router.to_owned());
         tokio::spawn(async move {
-            if let Err(error) = relay(stream, &account, &list).await {
+            if let Err(error) = relay(stream, &account, &router).await {
                 tracing::debug!(%error, "a client's relay has ended");
             }
         });
@@ -46,8 +45,63 @@ async fn relay(stream: TcpStream, account: &Account, router: &str) -> io::Result
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     stream.set_nodelay(true)?;
     let accepted = ServerBuilder::new().accept(stream).await;
-    let (_, mut client) = accepted.map_err(io::Error::other)?;
-    let address = text::address(account, "relay", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let (_, client) = accepted.map_err(io::Error::other)?;
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    match account.bus {
+        Kind::Redis => relay_to_redis(client, account, router, number).await,
+        Kind::Xmpp => relay_to_xmpp(client, account, router, number).await,
+    }
+}
+
+async fn relay_to_xmpp(
+    mut client: WebSocketStream<TcpStream>,
+    account: &Account,
+    router: &str,
+    number: u64,
+) -> io::Result<()> {
+    let (account, resource) = (account.clone(), text::resource("relay", number));
+    let domain = account.domain.clone();
+    let connecting = tokio::task::spawn_blocking(move || xmpp::Wire::connect(&account, &resource));
+    let wire = connecting.await??.stream;
+    wire.set_nonblocking(true)?;
+    let (mut stream, mut unread) = (TcpStream::from_std(wire)?, BytesMut::new());
+    loop {
+        if let Some((stanza, length)) = xmpp::read(&unread) {
+            unread.advance(length);
+            let (thread, messages) = (stanza.thread, stanza.body);
+            let frame = format!(r#"{{"thread":"{thread}","osrf_msg":{messages}}}"#);
+            client.send(Message::text(frame)).await.map_err(io::Error::other)?;
+            continue;
+        }
+        tokio::select! {
+            message = client.next() => {
+                let Some(Ok(message)) = message else { return Ok(()) };
+                let Some(sent) = message.as_text() else { continue };
+                let part = |begin, end| text::between(sent, begin, end).unwrap_or_default();
+                let service = part("\"service\":\"", "\"");
+                let thread = part("\"thread\":\"", "\"");
+                let messages = text::last_field(sent, "\"osrf_msg\":").unwrap_or_default();
+                let to = format!("{router}@{domain}/{service}");
+                let stanza = xmpp::message(&to, "", thread, messages);
+                stream.write_all(stanza.as_bytes()).await?;
+            }
+            read = stream.read_buf(&mut unread) => {
+                if read? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+        }
+    }
+}
+
+async fn relay_to_redis(
+    mut client: WebSocketStream<TcpStream>,
+    account: &Account,
+    router: &str,
+    number: u64,
+) -> io::Result<()> {
+    let router = &format!("opensrf:router:{router}:{}", account.domain);
+    let address = text::address(account, "relay", number);
     let mut pushing = Bus::connect(account).await?;
     let mut waiting = Bus::connect(account).await?;
     let mut wait = Vec::new();

@@ -54,7 +54,8 @@ impl fmt::Display for Scenario {
 pub(super) struct Cpu {
     /// The gateway's or the relay's process.
     pub(super) subject: f64,
-    pub(super) redis: f64,
+    /// The bus's server.
+    pub(super) server: f64,
     /// Router and workers.
     pub(super) workers: f64,
     /// All clients.
@@ -67,7 +68,7 @@ impl Cpu {
     pub(super) fn since(&self, before: &Self) -> Self {
         Self {
             subject: self.subject - before.subject,
-            redis: self.redis - before.redis,
+            server: self.server - before.server,
             workers: self.workers - before.workers,
             clients: self.clients - before.clients,
             machine: self.machine - before.machine,
@@ -102,14 +103,20 @@ impl Measurement {
 /// All that was measured in one run.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    bus: &'static str,
     processors: usize,
     pub(super) measurements: Vec<Measurement>,
 }
 
 impl Report {
-    pub(super) fn new(measurements: Vec<Measurement>) -> Self {
+    pub(super) fn new(bus: &'static str, measurements: Vec<Measurement>) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { processors, measurements }
+        Self { bus, processors, measurements }
+    }
+
+    /// The name of the bus's server.
+    pub(super) fn bus(&self) -> &'static str {
+        self.bus
     }
 
     /// Writes `figures.json` and the pictures to a directory, which is made if need be.
@@ -188,14 +195,17 @@ mod tests {
             let (calls, seconds, p99) = (100, 2.0, 1.0);
             Measurement { subject, scenario: Scenario::Timed, round, calls, seconds, p50, p99, cpu }
         };
-        let report = Report::new(vec![
-            one(Subject::Bare, 0, 1.0),
-            one(Subject::Gateway, 0, 3.0),
-            one(Subject::Gateway, 1, 9.0),
-            one(Subject::Bare, 1, 8.0),
-            one(Subject::Bare, 2, 2.0),
-            one(Subject::Gateway, 2, 3.5),
-        ]);
+        let report = Report::new(
+            "none",
+            vec![
+                one(Subject::Bare, 0, 1.0),
+                one(Subject::Gateway, 0, 3.0),
+                one(Subject::Gateway, 1, 9.0),
+                one(Subject::Bare, 1, 8.0),
+                one(Subject::Bare, 2, 2.0),
+                one(Subject::Gateway, 2, 3.5),
+            ],
+        );
         assert_eq!(report.added(Subject::Gateway, Scenario::Timed), 1.5);
         let rate = Measurement::calls_a_second;
         assert_eq!(report.median(Subject::Gateway, Scenario::Timed, rate), 50.0);

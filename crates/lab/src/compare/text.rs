@@ -61,6 +61,11 @@ pub(super) fn address(account: &Account, part: &str, number: u64) -> String {
     format!("opensrf:client:{}:{}:lab:{pid}:{part}{number}", account.user, account.domain)
 }
 
+/// A resource of one client.
+pub(super) fn resource(part: &str, number: u64) -> String {
+    format!("lab_{}_{part}{number}", std::process::id())
+}
+
 /// What stands between two marks for the first time.
 pub(super) fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(begin)?;

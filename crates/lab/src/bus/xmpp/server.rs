@@ -107,7 +107,13 @@ impl Server {
     /// The URL by which a gateway joins it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("xmpp://opensrf:opensrfpw@{DOMAIN}:{}/?host={HOST}", self.port)
+        self.account("opensrf", DOMAIN).url()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// What it has written into its log.
