@@ -11,7 +11,7 @@ use slackwater_core::osrf::json::Json;
 use slackwater_core::osrf::wrapper::Rules;
 use slackwater_core::session::identity::ClientId;
 use slackwater_core::session::{
-    CloseFin, Config, Deadlines, Input, Output, Phase, Session, Traffic,
+    CloseFin, Config, Deadlines, FromBus, Input, Message, Output, Phase, Session, Traffic,
 };
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,25 +87,30 @@ impl Play {
         let number: u64 = digits.parse().unwrap_or_default();
         let millis = Duration::from_millis(number.min(1_000_000));
         let input = match act {
-            b'c' => Input::Message(text.trim_start().to_owned()),
+            b'c' => Input::Message(Message::Text(text.trim_start().to_owned())),
             b'b' => {
                 // A bus gives on only what is JSON.
                 let Some(body) = Json::read(text) else { return };
                 let thread = ClientId::from_random(1).thread(number);
-                Input::Envelope(Incoming { from: "worker".to_owned(), thread, xid: None, body })
+                Input::Upstream(FromBus::Envelope(Incoming {
+                    from: "worker".to_owned(),
+                    thread,
+                    xid: None,
+                    body,
+                }))
             }
             b'k' | b'n' | b'g' => match self.last_sent.take() {
                 Some(envelope) if act == b'k' => {
-                    Input::Refused(envelope, Refusal::NotTaken(String::new()))
+                    Input::Upstream(FromBus::Refused(envelope, Refusal::NotTaken(String::new())))
                 }
                 Some(Outgoing { thread, .. }) if act == b'g' => {
-                    Input::Bounced(Bounce { thread, reason: String::new() })
+                    Input::Upstream(FromBus::Bounced(Bounce { thread, reason: String::new() }))
                 }
-                Some(envelope) => Input::Uncertain(envelope),
+                Some(envelope) => Input::Upstream(FromBus::Uncertain(envelope)),
                 None => return,
             },
-            b'l' => Input::BusLost,
-            b'r' => Input::BusRestored,
+            b'l' => Input::Upstream(FromBus::Lost),
+            b'r' => Input::Upstream(FromBus::Restored),
             b'f' => Input::Flushed,
             b't' | b'm' => {
                 self.traffic.received += number.min(1_000_000);
@@ -147,12 +152,13 @@ impl Play {
         while let Some(output) = self.session.poll_output() {
             some = true;
             match output {
-                Output::Send(envelope) => self.last_sent = Some(envelope),
+                Output::Upstream(envelope) => self.last_sent = Some(envelope),
                 Output::Reply(text) => {
                     assert!(!self.has_closed, "no reply follows our Close");
                     let read = serde_json::from_str::<&RawValue>(&text);
                     assert!(read.is_ok(), "replies are JSON: {text}");
                 }
+                Output::ReplyBinary(_) => panic!("a bus gives no binary messages"),
                 Output::Ping(nonce) => self.last_ping = nonce,
                 Output::Close { .. } => {
                     assert!(!std::mem::replace(&mut self.has_closed, true), "closed once");

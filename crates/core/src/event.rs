@@ -48,6 +48,10 @@ pub enum Cause {
     TooBig,
     /// Nothing was asked for longer than the idle timeout.
     Idle,
+    /// The program behind it ended with status 0.
+    ProgramEnded,
+    /// The program behind it ended otherwise.
+    ProgramFailed,
 }
 
 impl Cause {
@@ -64,6 +68,8 @@ impl Cause {
             Self::Protocol => "protocol",
             Self::TooBig => "too_big",
             Self::Idle => "idle",
+            Self::ProgramEnded => "program_ended",
+            Self::ProgramFailed => "program_failed",
         }
     }
 }
@@ -133,7 +139,20 @@ pub enum Event {
         /// `CutOff` or `ClientGone`.
         outcome: Outcome,
     },
-    /// A CONNECT was handed to the bus.
+    /// Messages were handed to a program, each of them a request of which no more is known.
+    Passed(u64),
+    /// Requests of which only the number is known got no answer.
+    Dropped {
+        /// How many.
+        requests: u64,
+        /// `ServiceGone`, `ClientGone` or `CutOff`.
+        outcome: Outcome,
+        /// How long there have been some.
+        took: Duration,
+    },
+    /// A program that was to decide for itself when to end had not by the operator's deadline.
+    ProgramCutOff,
+    /// A CONNECT was handed on.
     SessionBegun,
     /// A session has ended, in whatever way.
     SessionEnded,
@@ -161,8 +180,10 @@ impl Event {
         match self {
             Self::Settled { outcome: Outcome::CutOff, .. }
             | Self::SessionCutOff { .. }
+            | Self::ProgramCutOff
             | Self::LostBytes(_) => 1,
             Self::Unwritten { answers, outcome: Outcome::CutOff } => *answers,
+            Self::Dropped { requests, outcome: Outcome::CutOff, .. } => *requests,
             Self::Settled { .. }
             | Self::Unwritten { .. }
             | Self::Received(_)
@@ -173,6 +194,8 @@ impl Event {
             | Self::Executed { .. }
             | Self::Rejected { .. }
             | Self::Recalled
+            | Self::Passed(_)
+            | Self::Dropped { .. }
             | Self::Crossed { .. }
             | Self::Answered(_)
             | Self::SessionBegun
@@ -232,7 +255,13 @@ impl Counters {
             Event::XidReplaced
             | Event::BarrierGivenUp
             | Event::SessionCutOff { .. }
+            | Event::ProgramCutOff
             | Event::LostBytes(_) => {}
+            Event::Passed(n) => {
+                self.executed += n;
+                self.pending += n;
+            }
+            Event::Dropped { requests, outcome, .. } => self.settle(*outcome, *requests),
             Event::Held(n) => self.held += n,
             Event::Released(n) => self.held -= n,
             Event::Executed { .. } => {

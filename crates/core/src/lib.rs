@@ -5,7 +5,8 @@
 //! `poll_timeout()`, `poll_output()`. **Feed one input, then take every output until there is
 //! none; only then feed the next.** A shell around them reads, writes, waits and rolls the dice.
 //!
-//! [`osrf`] reads OpenSRF's messages as far as the ledger must; [`event`] is what everything that
+//! [`osrf`] reads OpenSRF's messages as far as the ledger must, [`track`] those of programs;
+//! [`event`] is what everything that
 //! Slackwater shows is derived from.
 #![forbid(unsafe_code)]
 
@@ -13,3 +14,4 @@ pub mod drain;
 pub mod event;
 pub mod osrf;
 pub mod session;
+pub mod track;

@@ -34,8 +34,17 @@ pub(crate) struct Books {
 #[derive(Debug)]
 pub(crate) struct Fixed {
     pub(crate) began: Instant,
-    pub(crate) bus_url: String,
+    pub(crate) behind: Behind,
     pub(crate) listen: Vec<String>,
+}
+
+/// What stands behind the gateway, as it is shown.
+#[derive(Debug, Clone)]
+pub enum Behind {
+    /// A bus, by its URL without a password.
+    Bus(String),
+    /// A program for each client, with its arguments.
+    Program(String),
 }
 
 impl Books {
@@ -89,10 +98,17 @@ impl Books {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             listen: fixed.listen.clone(),
-            bus: status::Bus {
-                url: fixed.bus_url.clone(),
-                healthy: bus_lost.is_none(),
-                reason: bus_lost.clone(),
+            bus: match &fixed.behind {
+                Behind::Bus(url) => Some(status::Bus {
+                    url: url.clone(),
+                    healthy: bus_lost.is_none(),
+                    reason: bus_lost.clone(),
+                }),
+                Behind::Program(_) => None,
+            },
+            program: match &fixed.behind {
+                Behind::Program(command) => Some(command.clone()),
+                Behind::Bus(_) => None,
             },
             drain: drain.began().map(|began| status::Drain {
                 since_seconds: now.saturating_duration_since(began).as_secs_f64(),

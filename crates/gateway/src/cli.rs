@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Patience, Period, ServeOptions, check_variables};
+use crate::config::{OF_BUS, OF_PROGRAM, Patience, Period, ServeOptions, check_variables};
 use crate::front::ListenAddress;
 
 /// A WebSocket gateway that can be drained, stopped and upgraded without losing an answer
@@ -27,9 +27,41 @@ pub struct Cli {
 pub enum Command {
     /// Run the gateway
     Serve(Box<ServeOptions>),
+    /// Run a program for each client, with its stdin and stdout as the two ends of a WebSocket
+    Run(Box<RunOptions>),
     /// What is done to, or seen of, a gateway that runs.
     #[command(flatten)]
     Client(ClientCommand),
+}
+
+/// `slackwater run`
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunOptions {
+    /// How.
+    #[command(flatten)]
+    pub options: ServeOptions,
+    /// The program, and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
+}
+
+impl From<RunOptions> for ServeOptions {
+    fn from(run: RunOptions) -> Self {
+        Self { program: Some(run.program), ..run.options }
+    }
+}
+
+/// The command line as it is: each command shows what it takes.
+pub fn definition() -> clap::Command {
+    let hides = |keys: &'static [&'static str]| {
+        move |command: clap::Command| {
+            keys.iter().fold(command, |command, key| command.mut_arg(key, |arg| arg.hide(true)))
+        }
+    };
+    Cli::command()
+        .mut_subcommand("serve", hides(&OF_PROGRAM))
+        .mut_subcommand("check", hides(&OF_PROGRAM))
+        .mut_subcommand("run", hides(&OF_BUS))
 }
 
 /// The subcommands that do their work and end.
@@ -136,7 +168,7 @@ pub fn parse(
     variables: &[String],
 ) -> Result<Command, clap::Error> {
     let arguments = with_command(arguments.into_iter().collect());
-    let mut definition = Cli::command();
+    let mut definition = definition();
     let matches = definition
         .try_get_matches_from_mut(&arguments)
         .map_err(|error| naming_variable(error, &arguments))?;

@@ -1,53 +1,87 @@
 //! One client: the loop that tells its session what happens and does what the session says.
 //! It decides nothing itself. Every await is one that something else can end.
 
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use slackwater_core::event::{Cause, Event, Outcome};
-use slackwater_core::osrf::envelope::Refusal;
-use slackwater_core::osrf::wrapper::Fault;
-use slackwater_core::session::{Input, Output, Phase, Session, Traffic};
+use slackwater_core::session::{
+    FromBus, Input, Message, Output, Phase, Session, Traffic, Upstream,
+};
+use tokio::task::coop::cooperative;
 use tokio::time::sleep_until;
 
 use crate::clock::now;
-use crate::describe::describe;
+use crate::describe;
 use crate::front::ClientAddress;
 use crate::front::websocket::{self, Ending, WebSocket};
 use crate::gateway::{Gateway, Place};
 use crate::mailbox::Letter;
 use crate::operate::logs::ACTIVITY;
 
+/// The far end of a client's session: a bus or a program, as the client's task drives it.
+pub(crate) trait FarEnd: Send {
+    /// What that is to the session.
+    type Upstream: Upstream<Input: Send, Order: Send> + describe::Owes + Send;
+
+    /// Does what the session wants of it. What it says to that at once is the session's next input.
+    fn obey(
+        &mut self,
+        order: <Self::Upstream as Upstream>::Order,
+        websocket: &mut WebSocket,
+    ) -> Option<<Self::Upstream as Upstream>::Input>;
+
+    /// What a letter from the bus tells the session, if it has anything to do with a bus.
+    fn of_bus(letter: FromBus) -> Option<<Self::Upstream as Upstream>::Input>;
+
+    /// The next thing that it tells. What is for the client is taken from it only if `reads`.
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        reads: bool,
+    ) -> Poll<<Self::Upstream as Upstream>::Input>;
+
+    /// Whether it can take nothing more from the client for now.
+    fn is_full(&self) -> bool;
+
+    /// Lets it go, and waits until it has gone.
+    fn finish(self) -> impl Future<Output = ()> + Send;
+}
+
 /// While more than this waits for the kernel, nothing is read from the client: what it sends
 /// could only make more wait.
 const READING_STOPS: u64 = 256 * 1024;
 
 /// The task of one client.
-pub(crate) struct Client {
+pub(crate) struct Client<E: FarEnd> {
     gateway: Arc<Gateway>,
+    far_end: E,
     websocket: WebSocket,
     address: ClientAddress,
     place: Place,
-    session: Session,
+    session: Session<E::Upstream>,
     since: Instant,
     traffic: Traffic,
     requests: u64,
     reset: bool,
 }
 
-impl Client {
+impl<E: FarEnd> Client<E> {
+    /// A client whose session begins at `since`.
     pub(crate) fn new(
         gateway: Arc<Gateway>,
-        websocket: WebSocket,
-        address: ClientAddress,
+        (far_end, session): (E, Session<E::Upstream>),
+        (websocket, address): (WebSocket, ClientAddress),
         place: Place,
+        since: Instant,
     ) -> Self {
-        let since = now();
-        let session = Session::new(gateway.sessions(), place.id(), place.xid_seed(), since);
         let traffic = Traffic::default();
         Self {
             gateway,
+            far_end,
             websocket,
             address,
             place,
@@ -73,18 +107,19 @@ impl Client {
             {
                 timer.as_mut().reset(due.into());
             }
-            let reads = self.websocket.unwritten() <= READING_STOPS
-                || matches!(self.session.phase(), Phase::Closing | Phase::Ending);
+            let writes = self.websocket.unwritten() <= READING_STOPS;
+            let serves = matches!(self.session.phase(), Phase::Open | Phase::Draining);
+            let reads = (writes && !self.far_end.is_full()) || !serves;
+            let far_end = &mut self.far_end;
             tokio::select! {
                 letters = mailbox.take() => {
                     for letter in letters {
                         self.on_letter(letter);
                     }
                 }
-                event = next(&mut self.websocket, reads) => {
-                    if let Some(event) = event {
-                        self.on_websocket(event);
-                    }
+                event = next(&mut self.websocket, reads) => self.on_websocket(event),
+                said = cooperative(poll_fn(|context| far_end.poll_next(context, writes))) => {
+                    self.input(Input::Upstream(said));
                 }
                 () = &mut timer, if due.is_some() => {
                     self.traffic.unsent = self.websocket.unsent() as u64;
@@ -92,29 +127,27 @@ impl Client {
                     self.turn(|session, now| session.handle_timeout(now));
                 }
             }
-            let ledger = self.session.ledger();
             let unwritten = usize::try_from(self.websocket.unwritten()).unwrap_or(usize::MAX);
-            if mailbox.report(unwritten, !ledger.is_empty()) {
+            if mailbox.report(unwritten, self.session.holds()) {
                 self.input(Input::Overflow);
             }
         }
-        self.end();
+        self.end().await;
     }
 
     fn on_letter(&mut self, letter: Letter) {
         match letter {
-            Letter::Envelope(envelope) => self.input(Input::Envelope(envelope)),
-            Letter::Refused(envelope, why) => self.input(Input::Refused(envelope, why)),
-            Letter::Bounced(bounce) => self.input(Input::Bounced(bounce)),
-            Letter::Uncertain(envelope) => self.input(Input::Uncertain(envelope)),
-            Letter::BusLost => self.input(Input::BusLost),
-            Letter::BusRestored => self.input(Input::BusRestored),
+            Letter::Bus(letter) => {
+                if let Some(input) = E::of_bus(letter) {
+                    self.input(Input::Upstream(input));
+                }
+            }
             Letter::Drain(deadlines) => self.input(Input::Drain(deadlines)),
             Letter::Undrain => self.input(Input::Undrain),
             Letter::Configure(config) => self.input(Input::Configure(config)),
             Letter::Overflow => self.input(Input::Overflow),
             Letter::Describe(answer) => {
-                let description = describe(
+                let description = describe::describe(
                     &self.session,
                     self.place.number(),
                     self.address,
@@ -132,11 +165,10 @@ impl Client {
         // How far the stream is must be known before what has come from it is acted upon.
         self.tell_traffic();
         match event {
-            Ok(websocket::Event::Text(text)) => self.input(Input::Message(text)),
-            Ok(websocket::Event::Binary(_)) => self.input(Input::Unreadable(Fault::new(
-                "not_utf8",
-                "a binary message must hold UTF-8 text",
-            ))),
+            Ok(websocket::Event::Text(text)) => self.input(Input::Message(Message::Text(text))),
+            Ok(websocket::Event::Binary(bytes)) => {
+                self.input(Input::Message(Message::Binary(bytes)));
+            }
             Ok(websocket::Event::Ping) => {}
             Ok(websocket::Event::Pong(payload)) => {
                 if let Ok(nonce) = <[u8; 8]>::try_from(payload.as_slice()) {
@@ -168,31 +200,37 @@ impl Client {
             written: self.websocket.bytes_out(),
             unsent: self.traffic.unsent,
             mid_message: self.websocket.mid_message(),
+            paused: self.far_end.is_full(),
         };
         self.traffic = traffic;
         self.input(Input::Traffic(traffic));
     }
 
-    fn input(&mut self, input: Input) {
+    fn input(&mut self, input: Input<<E::Upstream as Upstream>::Input>) {
         self.turn(|session, now| session.handle_input(input, now));
     }
 
     /// One input, and then every output: the law of the core.
-    fn turn(&mut self, input: impl FnOnce(&mut Session, Instant)) {
+    fn turn(&mut self, input: impl FnOnce(&mut Session<E::Upstream>, Instant)) {
         input(&mut self.session, now());
         let mut events = Vec::new();
-        let mut refused = Vec::new();
+        let mut said = Vec::new();
         while let Some(output) = self.session.poll_output() {
             match output {
-                Output::Send(envelope) => refused.extend(self.gateway.hub().send(envelope).err()),
+                Output::Upstream(order) => {
+                    said.extend(self.far_end.obey(order, &mut self.websocket));
+                }
                 Output::Reply(text) => {
                     self.websocket.send(text);
+                }
+                Output::ReplyBinary(bytes) => {
+                    self.websocket.send_binary(bytes);
                 }
                 Output::Ping(nonce) => {
                     self.websocket.ping(&nonce.to_be_bytes());
                 }
                 Output::Close { code, reason } => {
-                    self.websocket.close(code, reason);
+                    self.websocket.close(code, &reason);
                 }
                 Output::Finish => self.websocket.finish(),
                 Output::Reset => self.reset = true,
@@ -209,13 +247,12 @@ impl Client {
             }
             self.gateway.record(&events);
         }
-        for envelope in refused {
-            let full = Refusal::NotTaken("too much waits for the bus".to_owned());
-            self.input(Input::Refused(envelope, full));
+        for said in said {
+            self.input(Input::Upstream(said));
         }
     }
 
-    fn end(mut self) {
+    async fn end(mut self) {
         let cause = self.session.cause().unwrap_or(Cause::Reset);
         let seconds = now().saturating_duration_since(self.since).as_secs_f64();
         tracing::info!(
@@ -229,7 +266,12 @@ impl Client {
         self.place.cause = Some(cause);
         if self.reset {
             self.websocket.abort();
+        } else {
+            drop(self.websocket);
         }
+        // Its place is taken for so long: a process that ends has let everything go.
+        self.far_end.finish().await;
+        drop(self.place);
     }
 
     fn log(&self, event: &Event) {
@@ -266,6 +308,21 @@ impl Client {
             Event::Unwritten { answers, outcome } => {
                 tracing::warn!(%client, answers, ?outcome, "answers could not be written");
             }
+            Event::Dropped { requests, outcome, took } => {
+                let age = took.as_secs_f64();
+                match outcome {
+                    Outcome::CutOff => tracing::warn!(%client, requests, age, "requests cut off"),
+                    Outcome::BusLost
+                    | Outcome::ServiceGone
+                    | Outcome::Complete
+                    | Outcome::ErrorStatus
+                    | Outcome::Refused
+                    | Outcome::ClientGone => {
+                        tracing::debug!(%client, requests, age, ?outcome, "requests without answer");
+                    }
+                }
+            }
+            Event::ProgramCutOff => tracing::warn!(%client, "program cut off"),
             Event::LostBytes(bytes) => tracing::warn!(%client, bytes, "an answer was cut off"),
             Event::Crossed { requests, thread } => {
                 tracing::info!(%client, requests, thread, "came behind our Close, not executed");
@@ -279,6 +336,7 @@ impl Client {
             | Event::Held(_)
             | Event::Released(_)
             | Event::Recalled
+            | Event::Passed(_)
             | Event::Answered(_)
             | Event::SessionBegun
             | Event::SessionEnded => {}
@@ -286,10 +344,7 @@ impl Client {
     }
 }
 
-/// What happens next on the WebSocket. `None`: all is written, and there may be more to read.
-async fn next(websocket: &mut WebSocket, reads: bool) -> Option<Result<websocket::Event, Ending>> {
-    if reads {
-        return Some(websocket.next().await);
-    }
-    websocket.flush().await.err().map(Err)
+/// What happens next on the WebSocket.
+async fn next(websocket: &mut WebSocket, reads: bool) -> Result<websocket::Event, Ending> {
+    if reads { websocket.next().await } else { websocket.written().await }
 }

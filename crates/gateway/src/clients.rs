@@ -1,47 +1,49 @@
-//! Where the front hands its clients over.
+//! Where the front hands its clients over, if there is a bus behind them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
+use slackwater_core::session::Session;
 
 use crate::client::Client;
-use crate::front::{self, Handler};
+use crate::clock::now;
+use crate::front::{self, Arrival, Denied, Handler};
 use crate::gateway::{Gateway, Place};
 use crate::operate::readiness::Probe;
-use crate::operate::status::Operations as _;
+use crate::relay::BusEnd;
 
 /// The clients of one gateway.
 #[derive(Debug)]
 pub(crate) struct Clients {
     gateway: Arc<Gateway>,
-    numbers: AtomicU64,
 }
 
 impl Clients {
     pub(crate) fn of(gateway: Arc<Gateway>) -> Arc<Self> {
-        Arc::new(Self { gateway, numbers: AtomicU64::new(1) })
+        Arc::new(Self { gateway })
     }
 }
 
 impl Handler for Clients {
     type Permit = Place;
 
-    fn admit(&self) -> Option<Place> {
-        Place::take(&self.gateway, self.numbers.fetch_add(1, Ordering::Relaxed))
+    fn admit(&self, _arrival: Arrival<'_>) -> Result<Place, Denied> {
+        Place::take(&self.gateway).ok_or(Denied::FULL)
     }
 
     fn health(&self, probe: Probe) -> (StatusCode, String) {
-        probe.answer(&self.gateway.status_now(), self.gateway.drain_status())
+        self.gateway.health(probe)
     }
 
     fn connected(
         self: Arc<Self>,
         client: front::Client<Place>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let front::Client { websocket, address, request, permit } = client;
-        // Nothing in the head of the handshake is needed any more.
-        drop(request);
-        Client::new(Arc::clone(&self.gateway), websocket, address, permit).run()
+        let front::Client { websocket, address, permit: place } = client;
+        let gateway = Arc::clone(&self.gateway);
+        let since = now();
+        let session = Session::new(gateway.sessions(), place.id(), place.xid_seed(), since);
+        let far_end = (BusEnd::of(Arc::clone(&gateway)), session);
+        Client::new(gateway, far_end, (websocket, address), place, since).run()
     }
 }

@@ -25,16 +25,16 @@ pub use addresses::{Network, Origin};
 pub use adopt::Adopted;
 pub use bus::{BusText, BusUrl, EmbeddedBus, RedisBus, Secret, Transport, XmppBus};
 pub use choices::{
-    BusTls, ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, TransportName,
-    UrlPath,
+    BusTls, ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Framing, Ingress, Refuse, Track,
+    TransportName, UrlPath,
 };
 pub use error::ConfigError;
 pub use file::read_file;
 pub use logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 pub use names::check_variables;
 pub use opensrf::{TheirBus, options as opensrf_options};
-pub use options::ServeOptions;
-pub use settings::{Closing, Draining, Front, Limits, Log, Settings};
+pub use options::{OF_BUS, OF_PROGRAM, ServeOptions};
+pub use settings::{Behind, Closing, Draining, Front, Limits, Log, Program, Settings};
 pub use surroundings::{Surroundings, raise_open_files, socket_name};
 pub use text::Unfit;
 pub use units::{Patience, Period, Size};

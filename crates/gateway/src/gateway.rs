@@ -6,17 +6,19 @@ mod operations;
 mod place;
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::StatusCode;
 use slackwater_bus::Event as BusEvent;
 use slackwater_core::drain::{Drain, Input, Output, Verdict};
 use slackwater_core::event::Event;
-use slackwater_core::session;
+use slackwater_core::session::{self, FromBus};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 pub use self::configuration::Configuration;
 pub use self::place::Place;
+pub use crate::books::Behind;
 use crate::books::{Books, Fixed, shown};
 use crate::clock::now;
 use crate::config::parts;
@@ -30,6 +32,8 @@ use crate::operate::systemd;
 pub struct Gateway {
     configuration: Configuration,
     hub: Hub,
+    /// The number of the next connection, given once.
+    numbers: AtomicU64,
     books: Mutex<Books>,
     fixed: OnceLock<Fixed>,
     orders: mpsc::UnboundedSender<Order>,
@@ -66,10 +70,10 @@ pub enum Order {
 }
 
 impl Gateway {
-    /// A gateway that serves. What it wants of its listeners comes out of the second value.
+    /// A gateway that serves, over a bus or without one. What it wants of its listeners comes out of the second value.
     pub fn new(
         configuration: Configuration,
-        bus: slackwater_bus::Sender,
+        bus: Option<slackwater_bus::Sender>,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Order>) {
         let (orders, receiver) = mpsc::unbounded_channel();
         let settings = configuration.settings();
@@ -81,6 +85,7 @@ impl Gateway {
         let gateway = Self {
             configuration,
             hub,
+            numbers: AtomicU64::new(1),
             books: Mutex::new(books),
             fixed: OnceLock::new(),
             orders,
@@ -91,9 +96,9 @@ impl Gateway {
         (Arc::new(gateway), receiver)
     }
 
-    /// Says where it listens and what its bus is, for its status.
-    pub fn begin(&self, listen: Vec<String>, bus_url: String) {
-        self.fixed.get_or_init(|| Fixed { began: now(), bus_url, listen });
+    /// Says where it listens and what stands behind it, for its status.
+    pub fn begin(&self, listen: Vec<String>, behind: Behind) {
+        self.fixed.get_or_init(|| Fixed { began: now(), behind, listen });
     }
 
     /// Tells the drain something and does what it says.
@@ -149,30 +154,30 @@ impl Gateway {
                 BusEvent::Refused { envelope, why } => {
                     tracing::warn!(xid = envelope.xid, reason = %why, "the bus did not take an envelope");
                     let thread = envelope.thread.clone();
-                    self.hub.give_back(&thread, Letter::Refused(envelope, why));
+                    self.hub.give_back(&thread, Letter::Bus(FromBus::Refused(envelope, why)));
                 }
                 BusEvent::Bounced(bounce) => {
                     tracing::debug!(reason = bounce.reason, "an envelope came back");
                     let thread = bounce.thread.clone();
-                    self.hub.give_back(&thread, Letter::Bounced(bounce));
+                    self.hub.give_back(&thread, Letter::Bus(FromBus::Bounced(bounce)));
                 }
                 BusEvent::Uncertain { envelope, reason } => {
                     tracing::warn!(xid = envelope.xid, reason, "an envelope may not have arrived");
                     let thread = envelope.thread.clone();
-                    self.hub.give_back(&thread, Letter::Uncertain(envelope));
+                    self.hub.give_back(&thread, Letter::Bus(FromBus::Uncertain(envelope)));
                 }
                 BusEvent::Lost { reason } => {
                     tracing::error!(reason, "bus lost");
                     // Under the lock: a client that joins now sees one state or the other.
                     let mut books = self.books();
                     books.bus_lost = Some(reason);
-                    self.hub.post_all(|| Letter::BusLost);
+                    self.hub.post_all(|| Letter::Bus(FromBus::Lost));
                 }
                 BusEvent::Restored => {
                     tracing::info!("bus restored");
                     let mut books = self.books();
                     books.bus_lost = None;
-                    self.hub.post_all(|| Letter::BusRestored);
+                    self.hub.post_all(|| Letter::Bus(FromBus::Restored));
                 }
             }
         }

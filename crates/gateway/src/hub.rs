@@ -18,7 +18,8 @@ use crate::mailbox::{Letter, Mailbox};
 /// All clients, by both of their names.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    bus: Sender,
+    /// None if programs stand behind the clients.
+    bus: Option<Sender>,
     ingress: Box<RawValue>,
     clients: RwLock<Clients>,
 }
@@ -31,7 +32,7 @@ struct Clients {
 
 impl Hub {
     /// A hub without clients. `ingress` is a JSON string.
-    pub(crate) fn new(bus: Sender, ingress: Box<RawValue>) -> Self {
+    pub(crate) fn new(bus: Option<Sender>, ingress: Box<RawValue>) -> Self {
         Self { bus, ingress, clients: RwLock::default() }
     }
 
@@ -54,7 +55,10 @@ impl Hub {
     /// # Errors
     /// Gives it back if the bus does not take it.
     pub(crate) fn send(&self, envelope: Outgoing) -> Result<(), Outgoing> {
-        self.bus.send(envelope)
+        match &self.bus {
+            Some(bus) => bus.send(envelope),
+            None => Err(envelope),
+        }
     }
 
     /// Brings an envelope to its client. False if there is none.
@@ -68,7 +72,7 @@ impl Hub {
         }
         // A session that opens for a client that has left: its worker need not wait.
         if let Some(envelope) = farewell(&envelope, &self.ingress)
-            && self.bus.send(envelope).is_err()
+            && self.send(envelope).is_err()
         {
             tracing::debug!("a worker could not be told that its client has left");
         }

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use slackwater_core::osrf::envelope::{Bounce, Incoming, Outgoing, Refusal};
-use slackwater_core::session::{self, Deadlines};
+use slackwater_core::osrf::envelope::Incoming;
+use slackwater_core::session::{self, Deadlines, FromBus};
 use tokio::sync::{Notify, oneshot};
 
 use crate::operate::status::Connection;
@@ -13,18 +13,8 @@ use crate::operate::status::Connection;
 /// Something for a client's task.
 #[derive(Debug)]
 pub(crate) enum Letter {
-    /// An answer from the bus.
-    Envelope(Incoming),
-    /// An envelope that the bus did not take.
-    Refused(Outgoing, Refusal),
-    /// An envelope that came back.
-    Bounced(Bounce),
-    /// An envelope of which nobody knows whether it has arrived.
-    Uncertain(Outgoing),
-    /// The bus is gone.
-    BusLost,
-    /// The bus is back.
-    BusRestored,
+    /// Something from the bus.
+    Bus(FromBus),
     /// Drain, by these deadlines.
     Drain(Deadlines),
     /// The drain is called off.
@@ -81,7 +71,7 @@ impl Mailbox {
             queue.letters.push_back(Letter::Overflow);
         } else {
             queue.bytes += bytes;
-            queue.letters.push_back(Letter::Envelope(envelope));
+            queue.letters.push_back(Letter::Bus(FromBus::Envelope(envelope)));
         }
         drop(queue);
         self.arrival.notify_one();
@@ -152,7 +142,7 @@ mod tests {
         mailbox.deliver(envelope(4));
         assert_eq!(mailbox.waiting(), 10);
         let letters = mailbox.take().await;
-        assert!(matches!(Vec::from(letters)[..], [Letter::Envelope(_), Letter::Envelope(_)]));
+        assert!(matches!(Vec::from(letters)[..], [Letter::Bus(_), Letter::Bus(_)]));
 
         mailbox.report(6, false);
         mailbox.deliver(envelope(5));

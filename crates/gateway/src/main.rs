@@ -47,6 +47,7 @@ async fn run(
     match command {
         Command::Client(command) => Ok(command::run(command, surroundings).await),
         Command::Serve(options) => serve_with(*options, surroundings, inherited).await,
+        Command::Run(run) => serve_with((*run).into(), surroundings, inherited).await,
     }
 }
 

@@ -14,14 +14,15 @@ use tokio::sync::mpsc;
 
 use crate::clients::Clients;
 use crate::command::print;
-use crate::config::{BusTls, RedisBus, Refuse, Secret, Settings, Transport, XmppBus, parts};
+use crate::config::{self, BusTls, RedisBus, Refuse, Secret, Settings, Transport, XmppBus, parts};
 use crate::front::listener::Refusal;
 use crate::front::{Front, Inherited, ListenAddress, ListenError, Listener, Then};
-use crate::gateway::{Configuration, Gateway, Order};
+use crate::gateway::{Behind, Configuration, Gateway, Order};
 use crate::operate::agent;
 use crate::operate::control::{ControlSocket, Server, SocketError};
 use crate::operate::signals::Signals;
 use crate::operate::systemd;
+use crate::program::Programs;
 
 /// Why a gateway could not begin to serve: for the operator to mend.
 #[derive(Debug, thiserror::Error)]
@@ -88,10 +89,26 @@ pub async fn serve(
     let admin = aside(settings.admin_listen, "the admin server").await?;
     let agent = aside(settings.agent_listen, "HAProxy's agent-check").await?;
 
-    let Bus { sender, events } = join_bus(&settings).await?;
+    let programs = parts::programs(&settings);
+    let bus = if programs.is_some() { None } else { Some(join_bus(&settings).await?) };
+    let behind = match &settings.behind {
+        config::Behind::Bus => Behind::Bus(settings.bus.to_string()),
+        config::Behind::Program(name, arguments) => {
+            let words: Vec<_> =
+                [name].into_iter().chain(arguments).map(|word| word.to_string_lossy()).collect();
+            Behind::Program(words.join(" "))
+        }
+    };
+    let sender = bus.as_ref().map(|bus| bus.sender.clone());
     let (gateway, orders) = Gateway::new(configuration, sender.clone());
-    gateway.begin(bound.iter().map(ToString::to_string).collect(), settings.bus.to_string());
-    let front = Front::start(listeners, parts::front(&settings), Clients::of(Arc::clone(&gateway)));
+    gateway.begin(bound.iter().map(ToString::to_string).collect(), behind.clone());
+    let let_in = parts::front(&settings);
+    let front = match programs {
+        Some(programs) => {
+            Front::start(listeners, let_in, Programs::of(Arc::clone(&gateway), programs))
+        }
+        None => Front::start(listeners, let_in, Clients::of(Arc::clone(&gateway))),
+    };
 
     let servers: Vec<Server> = admin
         .into_iter()
@@ -99,7 +116,10 @@ pub async fn serve(
         .chain([Server::control(control, Arc::clone(&gateway) as _)])
         .collect();
     for address in front.addresses() {
-        tracing::info!(%address, bus = %settings.bus, "serving");
+        match &behind {
+            Behind::Bus(bus) => tracing::info!(%address, bus, "serving"),
+            Behind::Program(program) => tracing::info!(%address, program, "serving"),
+        }
     }
     greet(&bound);
     systemd::ready();
@@ -114,7 +134,8 @@ pub async fn serve(
 
     let reader = Arc::clone(&gateway);
     // Beside the rest: what workers are told at the very end still passes the bus.
-    let reader = tokio::spawn(async move { reader.read_bus(events).await });
+    let reader =
+        bus.map(|Bus { events, .. }| tokio::spawn(async move { reader.read_bus(events).await }));
     let verdict = tokio::select! {
         verdict = gateway.exit() => verdict,
         // None of these ends before the process does.
@@ -130,6 +151,9 @@ pub async fn serve(
         server.finish().await;
     }
     front.close().await;
+    let (Some(sender), Some(reader)) = (sender, reader) else {
+        return Ok(ExitCode::from(verdict.exit_code()));
+    };
     match settings.bus.transport() {
         // It ends with the process; nobody is left for whom its workers still work.
         Transport::Embedded(_) => {}

@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::CommandFactory;
 use slackwater::cli::{Cli, Command, parse};
 use slackwater::config::{
-    BusTls, ClientHeader, CloseFin, Facility, LogFormat, LogTo, Refuse, ServeOptions, Settings,
-    Surroundings, read_file,
+    Behind, BusTls, ClientHeader, CloseFin, Facility, Framing, LogFormat, LogTo, Refuse,
+    ServeOptions, Settings, Surroundings, Track, read_file,
 };
 
 #[test]
@@ -26,7 +26,12 @@ fn the_defaults_are_those_of_the_help() {
         if words.contains(&default)
             || matches!(
                 argument.get_id().as_str(),
-                "control" | "max_connections" | "state_dir" | "opensrf_section"
+                "control"
+                    | "framing"
+                    | "max_connections"
+                    | "max_programs"
+                    | "opensrf_section"
+                    | "state_dir"
             )
         {
             continue;
@@ -35,7 +40,7 @@ fn the_defaults_are_those_of_the_help() {
         assert_eq!(settings(&[&flag]), settings(&[]), "{flag}");
         compared += 1;
     }
-    assert_eq!(compared, 34, "options whose default is a value");
+    assert_eq!(compared, 41, "options whose default is a value");
 }
 
 /// The sample is the reference of all settings: each of its keys exists, every key is in it, and
@@ -59,6 +64,7 @@ fn the_sample_file_names_every_setting_with_its_default() {
         "origin",
         "trusted_proxy",
         "max_connections",
+        "max_programs",
     ];
     let (mut keys, mut defaults) = (Vec::new(), String::new());
     for line in sample.lines().filter_map(|line| line.strip_prefix('#')) {
@@ -236,13 +242,27 @@ opensrf_section = "other"
 transport = "xmpp"
 "#;
 
+/// And those of programs.
+const OF_PROGRAMS: &str = r#"
+track = "jsonrpc"
+track_idle = "14s"
+relay_usr1 = true
+framing = "length"
+binary = true
+pass_stderr = true
+pass_env = ["HOME"]
+kill_grace = "15s"
+max_programs = 16
+"#;
+
 /// A setting of which nobody has decided whether it can change while the gateway runs does not pass.
 #[test]
 fn each_key_that_changed_is_named_alone_as_live_or_for_the_next_start() {
     let before = settings(&[]);
     assert_eq!(before.adopt(before.clone()).settings, before);
     let (mut live, mut fixed) = (0, 0);
-    for line in EVERY.lines().filter(|line| !line.is_empty()) {
+    let lines = EVERY.lines().chain(OF_PROGRAMS.lines());
+    for line in lines.filter(|line| !line.is_empty()) {
         let (key, _) = line.split_once(" = ").unwrap();
         let (needed, line) = match key {
             // They mean nothing alone.
@@ -250,6 +270,8 @@ fn each_key_that_changed_is_named_alone_as_live_or_for_the_next_start() {
             "proxy_protocol" => (vec!["trusted_proxy"], format!("{line}\ntrusted_proxy = '::1'")),
             // Syslog has a format of its own.
             "log_to" => (vec![], format!("{line}\nlog_format = 'text'")),
+            // It would change the framing, too.
+            "binary" => (vec![], format!("{line}\nframing = 'lines'")),
             _ => (vec![], line.to_owned()),
         };
         let read = Settings::resolve(in_file(&line).unwrap(), &surroundings()).unwrap();
@@ -264,7 +286,7 @@ fn each_key_that_changed_is_named_alone_as_live_or_for_the_next_start() {
             fixed += 1;
         }
     }
-    assert_eq!((live, fixed), (27, 20));
+    assert_eq!((live, fixed), (27, 29));
 }
 
 #[test]
@@ -320,10 +342,49 @@ fn every_option_can_be_set_in_the_file() {
     assert_eq!(set.log.activity_facility, Facility::Local7);
     assert_eq!(set.log.protect, ["a.", "b."]);
     assert_eq!((set.log.max_length, set.log.message_size), (99, Some(1 << 20)));
+    let programs = in_file(&OF_PROGRAMS.replace("binary = true\npass_stderr", "pass_stderr"));
+    let programs = ServeOptions { track: None, ..programs.unwrap() };
+    let programs = Settings::resolve(programs, &surroundings()).unwrap().program;
+    assert_eq!((programs.track_idle, programs.kill_grace), (seconds(14), seconds(15)));
+    assert_eq!((programs.relay_usr1, programs.pass_stderr), (true, true));
+    assert_eq!((programs.framing, programs.max_programs), (Framing::Length, Some(16)));
+    assert_eq!(programs.pass_env, ["HOME"]);
+    let tracked = ServeOptions { pass_stderr: None, ..in_file("track = 'jsonrpc'").unwrap() };
+    let tracked = Settings::resolve(tracked, &surroundings()).unwrap().program;
+    assert_eq!((tracked.track, tracked.binary), (Track::JsonRpc, false));
     let definition = serve_definition();
     let in_no_file = |option: &&clap::Arg| !["config", "help"].contains(&option.get_id().as_str());
     let keys = definition.get_arguments().filter(in_no_file).count();
-    assert_eq!(keys, 50, "an option was added: set it in this test's file");
+    assert_eq!(keys, 59, "an option was added: set it in this test's file");
+}
+
+#[test]
+fn what_only_a_bus_or_only_programs_have_is_refused_where_the_other_stands() {
+    let load = |command: &[&str]| {
+        let words = ["slackwater"].iter().chain(command).map(OsString::from);
+        let options = match parse(words, &[]).unwrap() {
+            Command::Serve(options) => *options,
+            Command::Run(run) => (*run).into(),
+            Command::Client(command) => panic!("{command:?}"),
+        };
+        Settings::load(options, &surroundings()).map_err(|error| error.to_string())
+    };
+    let told = load(&["run", "--bus", "embedded:", "--", "cat"]).unwrap_err();
+    assert_eq!(told, "bus: not for `slackwater run`: a program stands in the bus's place");
+    let told = load(&["serve", "--track", "lines"]).unwrap_err();
+    assert_eq!(told, "track: only for `slackwater run`: no program is run here");
+    let run = load(&["run", "--track", "lines", "--", "cat", "-u", "--track"]).unwrap();
+    let program = Behind::Program("cat".into(), vec!["-u".into(), "--track".into()]);
+    assert_eq!(run.behind, program);
+    for (flags, told) in [
+        (&["--binary", "--framing", "json"][..], "framing: "),
+        (&["--binary", "--track", "lines"], "track: "),
+        (&["--pass-stderr", "--track", "osrf"], "track: "),
+        (&["--binary", "--pass-stderr"], "pass_stderr: "),
+    ] {
+        let error = load(&[&["run"], flags, &["--", "cat"]].concat()).unwrap_err();
+        assert!(error.starts_with(told), "{flags:?}: {error}");
+    }
 }
 
 #[test]
@@ -525,12 +586,18 @@ fn options(flags: &[&str]) -> Result<ServeOptions, clap::Error> {
     let words = ["slackwater", "serve"].iter().chain(flags).map(OsString::from);
     match parse(words, &[])? {
         Command::Serve(options) => Ok(*options),
+        Command::Run(run) => panic!("{run:?}"),
         Command::Client(command) => panic!("{command:?}"),
     }
 }
 
+/// What flags of `serve` mean; those that only `run` takes are as good here.
 fn settings(flags: &[&str]) -> Settings {
-    Settings::load(options(flags).unwrap(), &surroundings()).unwrap()
+    let options = options(flags).unwrap();
+    match options.config {
+        Some(_) => Settings::load(options, &surroundings()).unwrap(),
+        None => Settings::resolve(options, &surroundings()).unwrap(),
+    }
 }
 
 fn surroundings() -> Surroundings {

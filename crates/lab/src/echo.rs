@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slackwater::front::websocket::{Binary, Event, Settings as WebSocketSettings};
-use slackwater::front::{Client, Handler, Settings, WebSocket};
+use slackwater::front::{Arrival, Client, Denied, Handler, Settings, WebSocket};
 
 /// Sends text back as text and binary as binary.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub fn settings() -> Settings {
 impl Handler for Echo {
     type Permit = ();
 
-    fn admit(&self) -> Option<()> {
-        Some(())
+    fn admit(&self, _arrival: Arrival<'_>) -> Result<(), Denied> {
+        Ok(())
     }
 
     fn health(&self, _probe: slackwater::operate::readiness::Probe) -> (http::StatusCode, String) {
@@ -48,23 +48,26 @@ impl Handler for Echo {
 async fn echo(mut websocket: WebSocket) {
     let mut ending = false;
     loop {
-        // One message at a time: the next is read when this one is written.
-        let written = tokio::time::timeout(PATIENCE, websocket.flush()).await;
-        let Ok(Ok(())) = written else { return };
         let event = if ending {
             tokio::time::timeout(PATIENCE, websocket.next()).await
         } else {
             Ok(websocket.next().await)
         };
+        let mut sent = false;
         match event {
-            Ok(Ok(Event::Text(text))) => drop(websocket.send(text)),
-            Ok(Ok(Event::Binary(payload))) => drop(websocket.send_binary(payload)),
+            Ok(Ok(Event::Text(text))) => sent = websocket.send(text),
+            Ok(Ok(Event::Binary(payload))) => sent = websocket.send_binary(payload),
             Ok(Ok(Event::Close { .. } | Event::Violation { .. })) => {
                 ending = true;
                 websocket.finish();
             }
             Ok(Ok(Event::Ping | Event::Pong(_) | Event::Written)) => {}
             Ok(Err(_)) | Err(_) => return,
+        }
+        if sent {
+            // One message at a time: the next is read when this one is written.
+            let written = tokio::time::timeout(PATIENCE, websocket.written()).await;
+            let Ok(Ok(_)) = written else { return };
         }
     }
 }

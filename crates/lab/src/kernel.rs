@@ -53,6 +53,17 @@ pub fn cpu(pid: u32) -> io::Result<Duration> {
     Ok(ticks(fields.split_ascii_whitespace().skip(11).take(2)))
 }
 
+/// How much of the machine's memory it has, in bytes.
+///
+/// # Errors
+/// It is gone.
+pub fn resident(pid: u32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
+    kilobytes.map(|kilobytes: u64| kilobytes * 1024).ok_or_else(|| io::Error::other("no VmRSS"))
+}
+
 /// Processor time that this machine has been busy for, all processors together.
 ///
 /// # Errors

@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::opensrf;
 use crate::process::Gateway;
 use crate::raw::{Message, RawClient};
+use crate::{kernel, opensrf};
 
 const DEMO: &str = "slackwater.demo";
 
@@ -168,16 +168,11 @@ struct Footprint {
 
 impl Footprint {
     fn of(gateway: &Gateway) -> io::Result<Self> {
-        let process = Path::new("/proc").join(gateway.pid().to_string());
-        let status = std::fs::read_to_string(process.join("status"))?;
-        let kilobytes: Option<u64> = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
+        let pid = gateway.pid();
         Ok(Self {
-            resident: kilobytes.ok_or_else(|| io::Error::other("no VmRSS"))? * 1024,
-            threads: std::fs::read_dir(process.join("task"))?.count(),
-            descriptors: std::fs::read_dir(process.join("fd"))?.count(),
+            resident: kernel::resident(pid)?,
+            threads: kernel::threads(pid)?,
+            descriptors: kernel::descriptors(pid)?,
         })
     }
 }

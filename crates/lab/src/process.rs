@@ -44,12 +44,22 @@ impl Gateway {
     /// # Errors
     /// It ended, or did not serve in time; the error's text is its log.
     pub async fn start(program: impl AsRef<Path>, options: &[&str]) -> io::Result<Self> {
-        let mut command = Command::new(program.as_ref());
-        command.arg("serve").stdin(Stdio::null());
-        if !options.contains(&"--listen") {
-            command.args(["--listen", "127.0.0.1:0"]);
-        }
-        Self::start_as(program.as_ref(), command, options).await
+        let command = on_some_port(program.as_ref(), "serve", options);
+        Self::start_as(program.as_ref(), command, options, &[]).await
+    }
+
+    /// The same of `program run`, which runs `behind` for each client.
+    ///
+    /// # Errors
+    /// See [`Gateway::start`].
+    pub async fn run(
+        program: impl AsRef<Path>,
+        options: &[&str],
+        behind: &[&str],
+    ) -> io::Result<Self> {
+        let command = on_some_port(program.as_ref(), "run", options);
+        let behind = [&["--"], behind].concat();
+        Self::start_as(program.as_ref(), command, options, &behind).await
     }
 
     /// The same with more in its environment.
@@ -64,7 +74,7 @@ impl Gateway {
         let mut command = Command::new(program.as_ref());
         command.arg("serve").args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null());
         command.envs(environment.iter().copied());
-        Self::start_as(program.as_ref(), command, options).await
+        Self::start_as(program.as_ref(), command, options, &[]).await
     }
 
     /// Starts it as systemd does with a socket unit: the socket is descriptor 3 of the process,
@@ -80,14 +90,19 @@ impl Gateway {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", PASS_STDIN_ON, "sh"]).arg(program.as_ref()).arg("serve");
         command.stdin(Stdio::from(socket.into()));
-        Self::start_as(program.as_ref(), command, options).await
+        Self::start_as(program.as_ref(), command, options, &[]).await
     }
 
-    async fn start_as(program: &Path, mut command: Command, options: &[&str]) -> io::Result<Self> {
+    async fn start_as(
+        program: &Path,
+        mut command: Command,
+        options: &[&str],
+        behind: &[&str],
+    ) -> io::Result<Self> {
         let program = program.to_owned();
         let directory = tempfile::tempdir()?;
         command.arg("--control").arg(directory.path().join("control"));
-        command.args(options).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(options).args(behind).stdout(Stdio::null()).stderr(Stdio::piped());
         forget_settings(&mut command);
         let mut child = command.kill_on_drop(true).spawn()?;
         let log = Arc::new(Mutex::new(String::new()));
@@ -245,6 +260,16 @@ impl Gateway {
     fn control_path(&self) -> PathBuf {
         self.directory.path().join("control")
     }
+}
+
+/// A gateway on a port that the kernel chooses, if the options name no address.
+fn on_some_port(program: &Path, mode: &str, options: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.arg(mode).stdin(Stdio::null());
+    if !options.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command
 }
 
 /// Settings in the tester's own environment are not the test's.

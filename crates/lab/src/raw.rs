@@ -277,6 +277,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
             }
         }
     }
+
+    /// The Close that comes next, answered, and how TCP ended.
+    ///
+    /// # Errors
+    /// Something else comes next; or see [`RawClient::end`].
+    pub async fn closed(&mut self) -> io::Result<(Option<u16>, String, End)> {
+        match self.read_message().await? {
+            Message::Close { code, reason } => {
+                self.close(code.unwrap_or(1000)).await?;
+                let end = self.end().await?;
+                self.shutdown().await.ok();
+                Ok((code, reason, end))
+            }
+            other @ (Message::Text(_) | Message::Binary(_)) => {
+                Err(io::Error::other(format!("{other:?} in place of a Close")))
+            }
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> RawClient<S> {

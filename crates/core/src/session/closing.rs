@@ -1,15 +1,12 @@
 //! How a connection ends. Our Close goes out first, then we read on without executing; only the
 //! client's own Close proves that it has everything, and then we close TCP (DRAIN.md, "One
-//! connection"). Whatever ends it, the ledger is settled and the workers are told.
+//! connection"). Whatever ends it, what was owed is settled first.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
-use super::ledger::{Bond, Conversation};
-use super::{CloseFin, Output, Session, State};
+use super::{CloseFin, Output, Session, State, Upstream};
 use crate::event::{Cause, Event, Outcome};
-use crate::osrf::Trace;
-use crate::osrf::envelope::{Outgoing, Recipient};
-use crate::osrf::status::{Status, disconnect_body, status_reply};
 
 /// A connection on its way out.
 #[derive(Debug, Clone)]
@@ -20,18 +17,6 @@ pub(super) struct Closing {
     end_by: Option<Instant>,
 }
 
-/// How a conversation ends before its time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Broken<'a> {
-    /// What becomes of the requests that were sent on.
-    pub(super) outcome: Outcome,
-    /// What the client is told: 504 for what was sent on, 503 for what still waited. Nothing if
-    /// it is not there any more.
-    pub(super) why: Option<&'a str>,
-    /// Whether there is a bus to tell the worker of a session by.
-    pub(super) reaches_worker: bool,
-}
-
 impl Closing {
     /// Moves the end forward, never back.
     pub(super) fn end_by(&mut self, end: Option<Instant>) {
@@ -39,16 +24,18 @@ impl Closing {
     }
 }
 
-impl Session {
+impl<U: Upstream> Session<U> {
     /// Sends Close. The ledger must be settled.
     pub(super) fn close(
         &mut self,
         cause: Cause,
         code: u16,
-        reason: &'static str,
+        reason: impl Into<Cow<'static, str>>,
         end_by: Option<Instant>,
         now: Instant,
     ) {
+        U::on_closing(self, now);
+        let reason = reason.into();
         self.control_bytes += 4 + reason.len() as u64;
         self.outputs.push_back(Output::Close { code, reason });
         if self.config.close_fin == CloseFin::WithClose {
@@ -59,21 +46,7 @@ impl Session {
 
     /// The hard deadline: everyone is told, and the connection is closed.
     pub(super) fn cut_off(&mut self, now: Instant) {
-        let broken = Broken {
-            outcome: Outcome::CutOff,
-            why: Some("the gateway is being stopped"),
-            reaches_worker: true,
-        };
-        for (number, conversation) in self.ledger.take_all() {
-            if let Bond::Opening { since, .. } | Bond::Open { since, .. } = &conversation.bond {
-                self.tell(Event::SessionCutOff {
-                    service: conversation.service.clone(),
-                    thread: conversation.thread.clone(),
-                    took: now.saturating_duration_since(*since),
-                });
-            }
-            self.settle_all(number, conversation, broken, now);
-        }
+        U::cut_off(self, now);
         let end_by = Some(now + self.config.close_timeout);
         self.close(Cause::Deadline, self.config.close_code, "deadline", end_by, now);
     }
@@ -85,7 +58,7 @@ impl Session {
             // What is queued for a closing connection grows no more.
             State::Closing(_) | State::Ending(_) | State::Closed(_) => return,
         }
-        self.settle_client_gone(now);
+        U::client_gone(self, now);
         let end_by = Some(now + self.config.close_timeout);
         self.close(cause, code, reason, end_by, now);
     }
@@ -114,7 +87,8 @@ impl Session {
     pub(super) fn on_ended(&mut self, cause: Cause, now: Instant) {
         match &self.state {
             State::Open | State::Draining(_) => {
-                self.settle_client_gone(now);
+                U::client_gone(self, now);
+                U::on_closing(self, now);
                 self.end(cause, Outcome::ClientGone);
             }
             State::Closing(closing) | State::Ending(closing) => {
@@ -143,7 +117,9 @@ impl Session {
             | Cause::SlowReader
             | Cause::Protocol
             | Cause::TooBig
-            | Cause::Idle => Outcome::ClientGone,
+            | Cause::Idle
+            | Cause::ProgramEnded
+            | Cause::ProgramFailed => Outcome::ClientGone,
         };
         let of_answers = self.traffic.unsent.saturating_sub(self.control_bytes);
         // Unwritten answers are told of by `end`, and a client that has sent its Close has
@@ -160,7 +136,8 @@ impl Session {
 
     /// The client has ended the conversation: nothing more can be said to it.
     fn leave(&mut self, cause: Cause, now: Instant) {
-        self.settle_client_gone(now);
+        U::client_gone(self, now);
+        U::on_closing(self, now);
         let end_by = Some(now + self.config.close_timeout);
         self.state = State::Ending(Closing { cause, since: now, end_by });
         self.outputs.push_back(Output::Finish);
@@ -172,71 +149,5 @@ impl Session {
             self.tell(Event::Unwritten { answers, outcome });
         }
         self.state = State::Closed(cause);
-    }
-
-    fn settle_client_gone(&mut self, now: Instant) {
-        let broken = Broken { outcome: Outcome::ClientGone, why: None, reaches_worker: true };
-        for (number, conversation) in self.ledger.take_all() {
-            self.settle_all(number, conversation, broken, now);
-        }
-    }
-
-    /// Settles a conversation that ends before its time, and has been taken out of the ledger.
-    pub(super) fn settle_all(
-        &mut self,
-        number: u64,
-        conversation: Conversation,
-        broken: Broken<'_>,
-        now: Instant,
-    ) {
-        let Conversation { thread, service, xid, bond, requests } = conversation;
-        let Broken { outcome, why, reaches_worker } = broken;
-        if let (Bond::Opening { connect, .. }, Some(why)) = (&bond, why) {
-            let status = Status::outcome_unknown(why);
-            self.reply(status_reply(&thread, &xid, *connect, &status), now);
-        }
-        for request in requests {
-            if let Some(why) = why {
-                let status = Status::outcome_unknown(why);
-                self.reply(status_reply(&thread, &request.xid, request.trace, &status), now);
-            }
-            self.settled(&service, &thread, request, outcome, now);
-        }
-        match bond {
-            Bond::None | Bond::Over => {}
-            Bond::Opening { held, .. } => {
-                for part in held {
-                    self.tell(Event::Released(part.requests.len() as u64));
-                    match why {
-                        Some(why) => {
-                            self.reject_held(&thread, part, &Status::never_executed(why), now);
-                        }
-                        None => {
-                            for _ in part.requests {
-                                self.tell(Event::Rejected { code: 503 });
-                            }
-                        }
-                    }
-                }
-                self.tell(Event::SessionEnded);
-            }
-            Bond::Open { worker, .. } => {
-                if reaches_worker {
-                    self.outputs.push_back(Output::Send(Outgoing {
-                        to: Recipient::Worker(worker),
-                        thread: self.id.thread(number),
-                        xid: xid.clone(),
-                        body: disconnect_body(&self.config.rules.ingress),
-                    }));
-                }
-                if let (Outcome::BusLost, Some(why)) = (outcome, why) {
-                    // As a worker says that it has left: without a word the client would go on
-                    // outside its session. A C worker's trace is 0.
-                    let status = Status::session_over(why);
-                    self.reply(status_reply(&thread, &xid, Trace::new(0), &status), now);
-                }
-                self.tell(Event::SessionEnded);
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Deadlines, Input, Output, Session, State};
+use super::{Deadlines, Input, Output, Session, State, Upstream};
 use crate::event::{Cause, Event};
 
 /// A drain, as one session sees it.
@@ -42,11 +42,12 @@ pub(super) struct Ping {
 /// While rtt is unknown and the path stands still, a Pong is waited for so long.
 const BARRIER_PATIENCE: Duration = Duration::from_secs(2);
 
-impl Session {
+impl<U: Upstream> Session<U> {
     pub(super) fn on_drain(&mut self, deadlines: Deadlines, now: Instant) {
         let is_slack = self.is_slack();
         match &mut self.state {
             State::Open => {
+                self.upstream.on_drain(&deadlines);
                 // Who is busy now leaves when it falls slack; only the idle are spread.
                 let slot = if is_slack { deadlines.slot } else { now };
                 let deadlines = Deadlines { slot, ..deadlines };
@@ -66,6 +67,7 @@ impl Session {
     pub(super) fn on_undrain(&mut self) {
         if let State::Draining(_) = self.state {
             self.state = State::Open;
+            self.upstream.on_undrain();
         }
     }
 
@@ -97,7 +99,7 @@ impl Session {
     pub(super) fn ebb(&mut self, now: Instant) -> bool {
         let State::Draining(order) = &mut self.state else { return true };
         let deadlines = order.deadlines;
-        let nothing_owed = self.ledger.is_empty() && !self.unwritten;
+        let nothing_owed = self.upstream.owes_nothing() && !self.unwritten;
         if deadlines.hard.is_some_and(|hard| hard <= now) && !nothing_owed {
             self.cut_off(now);
             return true;
@@ -211,7 +213,7 @@ impl Session {
     }
 }
 
-impl Input {
+impl<I> Input<I> {
     /// An order to drain at once and cut off what is pending.
     pub fn hurry(now: Instant) -> Self {
         Self::Drain(Deadlines { slot: now, soft: Some(now), hard: Some(now) })

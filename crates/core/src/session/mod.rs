@@ -4,26 +4,28 @@
 //! Time is an argument. The session neither waits nor reads, writes or asks for the time; its
 //! shell does, and tells.
 
-mod answers;
-mod bounces;
 mod closing;
 mod ebb;
 pub mod identity;
 pub mod ledger;
-mod requests;
+pub mod program;
+pub mod relay;
+pub mod upstream;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::closing::Closing;
 use self::ebb::{Order, Ping};
-use self::identity::ClientId;
-use self::ledger::Ledger;
+pub use self::program::{FromProgram, Program, ToProgram};
+pub use self::relay::{FromBus, Relay};
+pub use self::upstream::{Message, Upstream};
 use crate::event::{Cause, Event};
 use crate::osrf::activity::Activity;
-use crate::osrf::envelope::{Bounce, Incoming, Outgoing, Refusal};
-use crate::osrf::wrapper::{Fault, Rules};
+use crate::osrf::envelope::Outgoing;
+use crate::osrf::wrapper::Rules;
 
 /// What holds for every session of a gateway.
 #[derive(Debug, Clone)]
@@ -75,13 +77,11 @@ pub struct Deadlines {
     pub hard: Option<Instant>,
 }
 
-/// What a session is told.
+/// What a session is told; `I` is what its upstream says.
 #[derive(Debug)]
-pub enum Input {
-    /// A whole text message from the client.
-    Message(String),
-    /// A message from the client that cannot be a text for us.
-    Unreadable(Fault),
+pub enum Input<I = FromBus> {
+    /// A whole message from the client.
+    Message(Message),
     /// A Pong with the nonce of a Ping.
     Pong(u64),
     /// The client's Close.
@@ -97,18 +97,8 @@ pub enum Input {
     Flushed,
     /// More is queued for the client than it may have queued.
     Overflow,
-    /// An envelope for this client.
-    Envelope(Incoming),
-    /// The bus did not take an envelope of this client.
-    Refused(Outgoing, Refusal),
-    /// An envelope of this client came back.
-    Bounced(Bounce),
-    /// Nobody knows whether this envelope has arrived; the bus itself is there.
-    Uncertain(Outgoing),
-    /// The bus is gone.
-    BusLost,
-    /// The bus is back.
-    BusRestored,
+    /// Something from the upstream.
+    Upstream(I),
     /// Drain, or drain by other deadlines.
     Drain(Deadlines),
     /// The drain is called off.
@@ -128,15 +118,20 @@ pub struct Traffic {
     pub unsent: u64,
     /// Whether a frame or fragmented message from the client is half read.
     pub mid_message: bool,
+    /// Whether we do not read from the client, since what it has sent cannot be taken yet: its
+    /// silence means nothing.
+    pub paused: bool,
 }
 
-/// What a session wants done, in this order.
+/// What a session wants done, in this order; `O` is what its upstream is to do.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Hand this to the bus.
-    Send(Outgoing),
+pub enum Output<O = Outgoing> {
+    /// For the upstream.
+    Upstream(O),
     /// Write this text to the client.
     Reply(String),
+    /// Write this binary message to the client.
+    ReplyBinary(Vec<u8>),
     /// Write a Ping with this nonce.
     Ping(u64),
     /// Write a Close frame; no reply follows it.
@@ -144,7 +139,7 @@ pub enum Output {
         /// The close code.
         code: u16,
         /// At most 123 bytes.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// Close our end of TCP once all is written; read on.
     Finish,
@@ -170,15 +165,12 @@ pub enum Phase {
     Closed,
 }
 
-/// One client.
+/// One client of one kind of upstream.
 #[derive(Debug)]
-pub struct Session {
+pub struct Session<U: Upstream = Relay> {
     config: Arc<Config>,
-    id: ClientId,
-    xid_seed: u64,
+    upstream: U,
     state: State,
-    ledger: Ledger,
-    bus_is_up: bool,
     /// Final answers given out and not known to be written.
     owed: u64,
     /// Whether any reply was given out and is not known to be written.
@@ -192,8 +184,7 @@ pub struct Session {
     rtt: Option<Duration>,
     ping: Option<Ping>,
     pings: u64,
-    messages: u64,
-    outputs: VecDeque<Output>,
+    outputs: VecDeque<Output<U::Order>>,
 }
 
 #[derive(Debug, Clone)]
@@ -205,16 +196,12 @@ enum State {
     Closed(Cause),
 }
 
-impl Session {
-    /// A session that begins now. `id` and `xid_seed` are random.
-    pub fn new(config: Arc<Config>, id: ClientId, xid_seed: u64, now: Instant) -> Self {
+impl<U: Upstream> Session<U> {
+    fn over(upstream: U, config: Arc<Config>, now: Instant) -> Self {
         Self {
             config,
-            id,
-            xid_seed,
+            upstream,
             state: State::Open,
-            ledger: Ledger::default(),
-            bus_is_up: true,
             owed: 0,
             unwritten: false,
             traffic: Traffic::default(),
@@ -225,7 +212,6 @@ impl Session {
             rtt: None,
             ping: None,
             pings: 0,
-            messages: 0,
             outputs: VecDeque::new(),
         }
     }
@@ -249,25 +235,19 @@ impl Session {
         }
     }
 
-    /// What it owes.
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
     /// When the last data frame passed, either way.
     pub fn last_data(&self) -> Instant {
         self.last_data
     }
 
     /// Takes one input. Every output must have been taken before.
-    pub fn handle_input(&mut self, input: Input, now: Instant) {
+    pub fn handle_input(&mut self, input: Input<U::Input>, now: Instant) {
         debug_assert!(self.outputs.is_empty(), "outputs are taken before the next input");
         if let State::Closed(_) = self.state {
             return;
         }
         match input {
-            Input::Message(text) => self.on_message(&text, now),
-            Input::Unreadable(fault) => self.on_unreadable(&fault, now),
+            Input::Message(message) => self.on_message(message, now),
             Input::Pong(nonce) => self.on_pong(nonce, now),
             Input::PeerClose => self.on_peer_close(now),
             Input::Violation(cause) => self.on_violation(cause, now),
@@ -275,12 +255,7 @@ impl Session {
             Input::Traffic(traffic) => self.on_traffic(traffic, now),
             Input::Flushed => self.on_flushed(now),
             Input::Overflow => self.abandon(Cause::SlowReader, 1008, "not reading", now),
-            Input::Envelope(envelope) => self.on_envelope(&envelope, now),
-            Input::Refused(envelope, why) => self.on_refused(&envelope, &why, now),
-            Input::Bounced(bounce) => self.on_bounced(&bounce, now),
-            Input::Uncertain(envelope) => self.on_uncertain(&envelope, now),
-            Input::BusLost => self.on_bus_lost(now),
-            Input::BusRestored => self.bus_is_up = true,
+            Input::Upstream(input) => U::on_input(self, input, now),
             Input::Drain(deadlines) => self.on_drain(deadlines, now),
             Input::Undrain => self.on_undrain(),
             Input::Configure(config) => {
@@ -304,15 +279,15 @@ impl Session {
             State::Open => [self.due_ping(), self.due_idle(), self.due_stall()],
             State::Draining(order) => [self.due_ping(), self.due_ebb(order), self.due_stall()],
             State::Closing(closing) | State::Ending(closing) => {
-                [Some(self.due_close(closing)), None, None]
+                return Some(self.due_close(closing));
             }
-            State::Closed(_) => [None; 3],
+            State::Closed(_) => return None,
         };
-        dues.into_iter().flatten().min()
+        dues.into_iter().chain([self.upstream.poll_timeout()]).flatten().min()
     }
 
     /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<Output> {
+    pub fn poll_output(&mut self) -> Option<Output<U::Order>> {
         let output = self.outputs.pop_front();
         if self.outputs.is_empty() && self.outputs.capacity() > 8 {
             // An idle client holds nothing that a busy one needed.
@@ -322,6 +297,9 @@ impl Session {
     }
 
     fn advance(&mut self, now: Instant) {
+        if let State::Open | State::Draining(_) = self.state {
+            U::advance(self, now);
+        }
         match self.state {
             State::Open => {
                 if self.due_idle().is_some_and(|due| due <= now) {
@@ -349,6 +327,17 @@ impl Session {
         }
     }
 
+    fn on_message(&mut self, message: Message, now: Instant) {
+        match self.state {
+            State::Open | State::Draining(_) => {
+                self.data_passed(now);
+                U::on_message(self, message, now);
+            }
+            State::Closing(_) | State::Ending(_) => U::on_crossing(self, message),
+            State::Closed(_) => {}
+        }
+    }
+
     fn on_traffic(&mut self, traffic: Traffic, now: Instant) {
         let before = std::mem::replace(&mut self.traffic, traffic);
         if before.mid_message {
@@ -361,7 +350,7 @@ impl Session {
         if delivered {
             self.last_delivered = now;
         }
-        if delivered || traffic.received != before.received {
+        if delivered || traffic.received != before.received || before.paused {
             self.last_moved = now;
         }
     }
@@ -377,9 +366,14 @@ impl Session {
         }
     }
 
+    /// Whether something is owed: what a drain waits for.
+    pub fn holds(&self) -> bool {
+        !self.upstream.owes_nothing()
+    }
+
     /// Whether nothing is in flight, either way, on this connection (DRAIN.md, slack water).
     fn is_slack(&self) -> bool {
-        self.ledger.is_empty() && !self.unwritten && !self.traffic.mid_message
+        self.upstream.owes_nothing() && !self.unwritten && !self.traffic.mid_message
     }
 
     fn due_idle(&self) -> Option<Instant> {
@@ -392,13 +386,18 @@ impl Session {
     }
 
     fn reply(&mut self, text: String, now: Instant) {
+        self.answer(Output::Reply(text), now);
+    }
+
+    /// Gives the client a message; our Close has not gone out.
+    fn answer(&mut self, reply: Output<U::Order>, now: Instant) {
         if !self.unwritten {
             self.unwritten = true;
             self.last_delivered = now;
         }
         self.control_bytes = 0;
         self.data_passed(now);
-        self.outputs.push_back(Output::Reply(text));
+        self.outputs.push_back(reply);
     }
 
     /// A data frame has passed, either way: slack water has to be confirmed anew.

@@ -1,6 +1,7 @@
 //! One session on a workbench. Its clock is moved by hand, and what must hold always is checked
 //! after every step.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use slackwater_core::osrf::envelope::{Incoming, Outgoing, Recipient};
 use slackwater_core::osrf::json::Json;
 use slackwater_core::osrf::wrapper::Rules;
 use slackwater_core::session::{
-    CloseFin, Config, Deadlines, Input, Output, Phase, Session, Traffic,
+    CloseFin, Config, Deadlines, FromBus, Input, Message, Output, Phase, Session, Traffic,
 };
 
 use crate::words::{CLIENT, SERVICE, WORKER, bus_thread, ms, secs, wrapper};
@@ -119,7 +120,7 @@ impl Bench {
     }
 
     pub(crate) fn text(&mut self, text: impl Into<String>) {
-        self.feed(Input::Message(text.into()));
+        self.feed(Input::Message(Message::Text(text.into())));
     }
 
     /// The Pong of the last Ping.
@@ -162,7 +163,12 @@ impl Bench {
 
     pub(crate) fn envelope(&mut self, from: &str, thread: String, body: &str) {
         let body = Json::read(body).expect("an answer is JSON");
-        self.feed(Input::Envelope(Incoming { from: from.to_owned(), thread, xid: None, body }));
+        self.feed(Input::Upstream(FromBus::Envelope(Incoming {
+            from: from.to_owned(),
+            thread,
+            xid: None,
+            body,
+        })));
     }
 
     // What the operator does.
@@ -285,7 +291,7 @@ impl Bench {
             assert!(!self.reset, "nothing but events follows Reset: {output:?}");
         }
         match output {
-            Output::Send(envelope) => self.sent.push(envelope),
+            Output::Upstream(envelope) => self.sent.push(envelope),
             Output::Reply(text) => {
                 assert_eq!(self.close, None, "no reply follows our Close: {text}");
                 self.replies.push(text);
@@ -295,7 +301,9 @@ impl Bench {
                 self.pings.push(nonce);
                 self.pinged_at = Some(self.now);
             }
+            Output::ReplyBinary(bytes) => panic!("a bus gives no binary messages: {bytes:?}"),
             Output::Close { code, reason } => {
+                let Cow::Borrowed(reason) = reason else { panic!("made up: {reason}") };
                 assert_eq!(self.close, None, "a connection is closed once");
                 assert!(!self.peer_closed, "the client's Close is answered below us");
                 self.close = Some((code, reason));

@@ -2,7 +2,7 @@
 
 use slackwater_core::event::{Cause, Outcome};
 use slackwater_core::osrf::envelope::{Bounce, Recipient, Refusal};
-use slackwater_core::session::{Input, Phase};
+use slackwater_core::session::{FromBus, Input, Phase};
 
 use crate::bench::{Bench, said};
 use crate::words::{
@@ -98,7 +98,7 @@ fn an_answer_that_a_vanished_client_never_read_is_no_loss_of_ours() {
 #[test]
 fn a_lost_bus_is_told_to_everyone_who_waits_for_it() {
     let mut bench = busy();
-    bench.feed(Input::BusLost);
+    bench.feed(Input::Upstream(FromBus::Lost));
     assert_eq!(
         bench.statuses(),
         [
@@ -121,7 +121,7 @@ fn an_envelope_of_unknown_fate_ends_its_session_and_nothing_else() {
     bench.say("open", &[request(3)]);
     let envelope = bench.sent.pop().expect("a request for the worker");
     bench.sent.clear();
-    bench.feed(Input::Uncertain(envelope.clone()));
+    bench.feed(Input::Upstream(FromBus::Uncertain(envelope.clone())));
     assert_eq!(
         bench.statuses(),
         [said("open", 2, 504), said("open", 3, 504), said("open", 0, 408)]
@@ -133,7 +133,7 @@ fn an_envelope_of_unknown_fate_ends_its_session_and_nothing_else() {
     // What the worker answers after all is not told: the client has been answered.
     bench.answer(2, &[complete(2)]);
     assert_eq!((bench.replies.len(), bench.counters.strays), (0, 1));
-    bench.feed(Input::Uncertain(envelope));
+    bench.feed(Input::Upstream(FromBus::Uncertain(envelope)));
     assert!(bench.replies.is_empty() && bench.sent.is_empty(), "said once");
     bench.say("open", &[connect(4)]);
     assert_eq!(bench.counters.sessions, 2, "the thread begins afresh");
@@ -142,12 +142,12 @@ fn an_envelope_of_unknown_fate_ends_its_session_and_nothing_else() {
 #[test]
 fn while_the_bus_is_gone_new_requests_are_refused() {
     let mut bench = Bench::new();
-    bench.feed(Input::BusLost);
+    bench.feed(Input::Upstream(FromBus::Lost));
     bench.say("t", &[request(1)]);
     bench.say("t", &[connect(2)]);
     assert_eq!(bench.statuses(), [said("t", 1, 503), said("t", 2, 503)]);
     assert!(bench.sent.is_empty());
-    bench.feed(Input::BusRestored);
+    bench.feed(Input::Upstream(FromBus::Restored));
     bench.say("t", &[request(3)]);
     assert_eq!(bench.counters.executed, 1);
 }
@@ -156,11 +156,11 @@ fn while_the_bus_is_gone_new_requests_are_refused() {
 fn a_drain_goes_on_without_the_bus() {
     let mut bench = busy();
     bench.drain();
-    bench.feed(Input::BusLost);
+    bench.feed(Input::Upstream(FromBus::Lost));
     bench.confirm_slack_water();
     assert_eq!(bench.close, Some((1012, "drained")));
-    bench.feed(Input::BusLost);
-    bench.feed(Input::BusRestored);
+    bench.feed(Input::Upstream(FromBus::Lost));
+    bench.feed(Input::Upstream(FromBus::Restored));
     assert_eq!(bench.session.phase(), Phase::Closing);
 }
 
@@ -171,7 +171,7 @@ fn a_request_that_the_bus_did_not_take_was_never_executed() {
     bench.say("u", &[request(3)]);
     assert_eq!(bench.counters.executed, 3);
     let envelope = bench.sent.remove(0);
-    bench.feed(Input::Refused(envelope, not_taken()));
+    bench.feed(Input::Upstream(FromBus::Refused(envelope, not_taken())));
     assert_eq!(bench.statuses(), [said("t", 1, 503), said("t", 2, 503)]);
     assert_eq!((bench.counters.executed, bench.counters.rejected), (1, 2));
     assert_eq!((bench.counters.pending, bench.counters.received), (1, 3));
@@ -183,7 +183,7 @@ fn a_connect_that_the_bus_did_not_take_refuses_what_waits_for_it() {
     bench.say("t", &[connect(0), request(1)]);
     bench.say("t", &[request(2)]);
     let envelope = bench.sent.remove(0);
-    bench.feed(Input::Refused(envelope, not_taken()));
+    bench.feed(Input::Upstream(FromBus::Refused(envelope, not_taken())));
     assert_eq!(bench.statuses(), [said("t", 0, 503), said("t", 1, 503), said("t", 2, 503)]);
     assert!(bench.session.ledger().is_empty());
     assert_eq!((bench.counters.executed, bench.counters.rejected), (0, 2));
@@ -198,12 +198,12 @@ fn a_request_refused_within_a_session_leaves_the_session() {
     bench.answer(1, &[connected(0)]);
     bench.say("t", &[request(1)]);
     let envelope = bench.sent.remove(1);
-    bench.feed(Input::Refused(envelope, not_taken()));
+    bench.feed(Input::Upstream(FromBus::Refused(envelope, not_taken())));
     assert_eq!(bench.statuses()[1..], [said("t", 1, 503)]);
     assert_eq!(bench.session.ledger().sessions(), 1);
     bench.say("t", &[disconnect(2)]);
     let envelope = bench.sent.remove(1);
-    bench.feed(Input::Refused(envelope, not_taken()));
+    bench.feed(Input::Upstream(FromBus::Refused(envelope, not_taken())));
     assert!(bench.session.ledger().is_empty() && bench.replies.is_empty());
 }
 
@@ -213,7 +213,7 @@ fn an_envelope_refused_after_its_request_was_settled_changes_nothing() {
     bench.say("t", &[request(1)]);
     bench.feed(Input::hurry(bench.now));
     let envelope = bench.sent.remove(0);
-    bench.feed(Input::Refused(envelope, not_taken()));
+    bench.feed(Input::Upstream(FromBus::Refused(envelope, not_taken())));
     assert_eq!((bench.counters.executed, bench.counters.cut_off), (1, 1));
 }
 
@@ -222,7 +222,10 @@ fn a_request_that_is_too_large_for_the_bus_is_told_so_and_not_to_come_again() {
     let mut bench = Bench::new();
     bench.say("t", &[request(1)]);
     let envelope = bench.sent.remove(0);
-    bench.feed(Input::Refused(envelope, Refusal::TooLarge { size: 300_000, limit: 262_144 }));
+    bench.feed(Input::Upstream(FromBus::Refused(
+        envelope,
+        Refusal::TooLarge { size: 300_000, limit: 262_144 },
+    )));
     let frame = bench.replies[0].clone();
     assert!(frame.contains("it has 300000 bytes there, the limit is 262144"), "{frame}");
     assert_eq!(bench.statuses(), [said("t", 1, 413)]);
@@ -235,7 +238,7 @@ const MARK: &str = "],\"transport_error\":true}";
 /// The envelope of this conversation comes back.
 fn bounce(bench: &mut Bench, number: u64) {
     let reason = "service-unavailable".to_owned();
-    bench.feed(Input::Bounced(Bounce { thread: bus_thread(number), reason }));
+    bench.feed(Input::Upstream(FromBus::Bounced(Bounce { thread: bus_thread(number), reason })));
 }
 
 #[test]

@@ -2,8 +2,7 @@
 //! with 503.
 
 use slackwater_core::osrf::envelope::Recipient;
-use slackwater_core::osrf::wrapper::Fault;
-use slackwater_core::session::Input;
+use slackwater_core::session::{Input, Message};
 
 use crate::bench::{Bench, said};
 use crate::words::{
@@ -26,7 +25,7 @@ fn a_text_that_cannot_be_read_is_answered_with_where_it_breaks() {
 #[test]
 fn a_frame_that_is_no_text_is_answered() {
     let mut bench = Bench::new();
-    bench.feed(Input::Unreadable(Fault::new("not_utf8", "a binary frame holds no UTF-8")));
+    bench.feed(Input::Message(Message::Binary(vec![0xff])));
     let error = &bench.take_replies()[0];
     assert_eq!(error["error"]["code"], "not_utf8");
 }

@@ -11,6 +11,7 @@ mod input;
 mod ledger;
 mod liveness;
 mod model;
+mod program;
 mod relay;
 mod script;
 mod sessions;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use slackwater_core::event::Cause;
 use slackwater_core::osrf::envelope::{Bounce, Outgoing};
 use slackwater_core::session::identity::ClientId;
-use slackwater_core::session::{Input, Phase};
+use slackwater_core::session::{FromBus, Input, Phase};
 
 use crate::bench::Bench;
 use crate::model::{Answer, Fate, MAX_REQUESTS, MAX_SESSIONS, Model, Word};
@@ -215,11 +215,11 @@ impl Play {
                 if !self.is_over {
                     self.model.end_all(Fate::BusLost, true);
                 }
-                self.bench.feed(Input::BusLost);
+                self.bench.feed(Input::Upstream(FromBus::Lost));
             }
             Act::BusRestored => {
                 self.model.bus_is_down = false;
-                self.bench.feed(Input::BusRestored);
+                self.bench.feed(Input::Upstream(FromBus::Restored));
             }
             Act::Overflow => self.bench.feed(Input::Overflow),
             Act::PeerClose => {
@@ -287,7 +287,7 @@ impl Play {
             let traces: Vec<u32> = requests.iter().map(|(trace, _)| *trace).collect();
             self.model.refuse(number as usize - 1, connects, &traces);
         }
-        self.bench.feed(Input::Refused(envelope, not_taken()));
+        self.bench.feed(Input::Upstream(FromBus::Refused(envelope, not_taken())));
     }
 
     /// Of some envelope nobody knows whether it has arrived.
@@ -298,7 +298,7 @@ impl Play {
         if !self.is_over {
             self.model.end_one(number as usize - 1, Fate::BusLost, true);
         }
-        self.bench.feed(Input::Uncertain(envelope));
+        self.bench.feed(Input::Upstream(FromBus::Uncertain(envelope)));
     }
 
     /// Some envelope comes back.
@@ -309,7 +309,10 @@ impl Play {
         if !self.is_over {
             self.model.bounce(number as usize - 1);
         }
-        self.bench.feed(Input::Bounced(Bounce { thread, reason: "nobody".to_owned() }));
+        self.bench.feed(Input::Upstream(FromBus::Bounced(Bounce {
+            thread,
+            reason: "nobody".to_owned(),
+        })));
     }
 
     fn drain(&mut self, slot: Duration, deadline: Option<Duration>) {

@@ -4,11 +4,10 @@
 use std::io;
 use std::path::Path;
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use super::Failure;
-use crate::cli::Cli;
+use crate::cli::definition;
 
 /// Those for which Debian has a place.
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
@@ -22,9 +21,9 @@ pub(super) fn run(directory: &Path) -> Result<u8, Failure> {
 
 fn write(directory: &Path) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    clap_mangen::generate_to(Cli::command(), directory)?;
+    clap_mangen::generate_to(definition(), directory)?;
     for shell in SHELLS {
-        clap_complete::generate_to(shell, &mut Cli::command(), "slackwater", directory)?;
+        clap_complete::generate_to(shell, &mut definition(), "slackwater", directory)?;
     }
     Ok(())
 }

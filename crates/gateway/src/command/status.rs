@@ -53,10 +53,17 @@ fn page(status: &Status, holding: &[Connection]) -> String {
     let phase = shown::phase(status.phase);
     let listen = status.listen.join(", ");
     let uptime = shown::seconds(status.uptime_seconds);
-    let bus = match (&status.bus.healthy, &status.bus.reason) {
-        (true, _) => "healthy".to_owned(),
-        (false, None) => "LOST".to_owned(),
-        (false, Some(reason)) => format!("LOST: {}", shown::words(reason)),
+    let behind = match (&status.bus, &status.program) {
+        (Some(bus), _) => {
+            let health = match (bus.healthy, &bus.reason) {
+                (true, _) => "healthy".to_owned(),
+                (false, None) => "LOST".to_owned(),
+                (false, Some(reason)) => format!("LOST: {}", shown::words(reason)),
+            };
+            format!("bus          {}  {health}", bus.url)
+        }
+        (None, Some(program)) => format!("program      {}", shown::words(program)),
+        (None, None) => "program      none".to_owned(),
     };
     let closed: Vec<_> =
         status.closed.iter().map(|(why, number)| format!("{why} {number}")).collect();
@@ -66,7 +73,7 @@ fn page(status: &Status, holding: &[Connection]) -> String {
             "{phase}  {listen}  up {uptime}  slackwater {}, pid {}",
             status.version, status.pid
         ),
-        format!("bus          {}  {bus}", status.bus.url),
+        behind,
         format!(
             "now          {}, {}, {}",
             shown::counted(status.connections, "connection"),

@@ -55,6 +55,35 @@ pub enum CloseFin {
     WithClose,
 }
 
+/// What "pending" means for a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Track {
+    /// It is an OpenSRF relay.
+    Osrf,
+    /// It speaks JSON-RPC 2.0.
+    #[value(name = "jsonrpc")]
+    JsonRpc,
+    /// Each line in awaits a line out.
+    Lines,
+    /// Until no byte has passed for some time.
+    Quiet,
+    /// It is sent SIGUSR1 and decides itself.
+    Program,
+}
+
+/// How messages stand in a program's stdin and stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Framing {
+    /// A line each.
+    Lines,
+    /// Whatever one read brings.
+    Chunks,
+    /// With their length before them.
+    Length,
+    /// As JSON strings, a line each.
+    Json,
+}
+
 /// A WebSocket close code that a server may send (RFC 6455 section 7.4, and the IANA registry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CloseCode(u16);
@@ -76,6 +105,8 @@ pub struct UrlPath(String);
 pub struct Ingress(String);
 
 deserialize_as_text!(
+    Track,
+    Framing,
     Refuse,
     ClientHeader,
     TransportName,
@@ -107,7 +138,7 @@ macro_rules! parse_as_value {
     )+};
 }
 pub(super) use parse_as_value;
-parse_as_value!(Refuse, ClientHeader, TransportName, BusTls, CloseFin);
+parse_as_value!(Track, Framing, Refuse, ClientHeader, TransportName, BusTls, CloseFin);
 
 impl CloseCode {
     /// The code as it goes on the wire.

@@ -3,6 +3,7 @@
 //! (`SLACKWATER_EBB_WINDOW`) and its help. The defaults named here are those of
 //! [`Settings`](super::Settings); a test compares them.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -12,8 +13,8 @@ use serde::Deserialize;
 use super::addresses::{Network, Origin};
 use super::bus::BusText;
 use super::choices::{
-    BusTls, ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, TransportName,
-    UrlPath,
+    BusTls, ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Framing, Ingress, Refuse, Track,
+    TransportName, UrlPath,
 };
 use super::logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 use super::text::list;
@@ -34,6 +35,10 @@ pub struct ServeOptions {
     #[arg(long, env = "SLACKWATER_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
+    /// The program to run for each client, and its arguments; relay to a bus if there is none.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub program: Option<Vec<OsString>>,
     /// Where clients connect: ADDRESS:PORT or unix:/path; repeatable. Sockets that systemd passes on
     /// are used in any case, and in place of the default [default: 127.0.0.1:7682]
     #[arg(long, env = "SLACKWATER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
@@ -79,6 +84,47 @@ pub struct ServeOptions {
     /// Put this into each message as its ingress [default: ws-translator-v2]
     #[arg(long, env = "SLACKWATER_INGRESS", value_name = "NAME")]
     pub ingress: Option<Ingress>,
+
+    /// What a program's client is owed: osrf, jsonrpc, lines, quiet or program [default: quiet]
+    #[arg(long, env = "SLACKWATER_TRACK", value_name = "NAME", help_heading = "Program")]
+    pub track: Option<Track>,
+    /// Under quiet, no byte must have passed for so long [default: 2s]
+    #[arg(long, env = "SLACKWATER_TRACK_IDLE", value_name = "TIME", help_heading = "Program")]
+    pub track_idle: Option<Period>,
+    /// Send programs SIGUSR1 at a drain, whatever the tracker [default: false]
+    #[arg(long, env = "SLACKWATER_RELAY_USR1", value_name = "true|false", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", help_heading = "Program")]
+    pub relay_usr1: Option<bool>,
+    /// Messages in a program's stdin and stdout: lines, chunks (whatever one read brings), length
+    /// (4 bytes before each) or json (a JSON string a line) [default: lines; chunks if binary]
+    #[arg(long, env = "SLACKWATER_FRAMING", value_name = "NAME", help_heading = "Program")]
+    pub framing: Option<Framing>,
+    /// Send what programs say as binary messages [default: false]
+    #[arg(long, env = "SLACKWATER_BINARY", value_name = "true|false", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", help_heading = "Program")]
+    pub binary: Option<bool>,
+    /// Send clients what their program writes to stderr, too: {"stream":"stdout","data":...}
+    /// [default: false]
+    #[arg(long, env = "SLACKWATER_PASS_STDERR", value_name = "true|false", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", help_heading = "Program")]
+    pub pass_stderr: Option<bool>,
+    /// Pass this variable of our environment on to programs; repeatable
+    /// [default: PATH,LD_LIBRARY_PATH]
+    #[arg(
+        long,
+        env = "SLACKWATER_PASS_ENV",
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "Program"
+    )]
+    #[serde(deserialize_with = "list")]
+    pub pass_env: Option<Vec<String>>,
+    /// Wait so much longer before SIGINT, SIGTERM and SIGKILL [default: 0s]
+    #[arg(long, env = "SLACKWATER_KILL_GRACE", value_name = "TIME", help_heading = "Program")]
+    pub kill_grace: Option<Period>,
+    /// Programs at a time; further clients are answered 503 [default: max_connections]
+    #[arg(long, env = "SLACKWATER_MAX_PROGRAMS", value_name = "N", help_heading = "Program")]
+    pub max_programs: Option<Count>,
 
     /// How long a drain may take; 0s waits for ever [default: 2m]
     #[arg(long, env = "SLACKWATER_DEADLINE", value_name = "TIME", help_heading = "Draining")]
@@ -240,13 +286,78 @@ pub struct ServeOptions {
     pub max_log_length: Option<Count>,
 }
 
+/// What only a bus has: `slackwater run` takes none of these.
+pub const OF_BUS: [&str; 10] = [
+    "bus",
+    "opensrf_config",
+    "opensrf_section",
+    "transport",
+    "bus_password_file",
+    "bus_tls",
+    "bus_streams",
+    "ingress",
+    "max_stanza_size",
+    "message_size_warning",
+];
+
+/// What only programs have: `slackwater serve` takes none of these.
+pub const OF_PROGRAM: [&str; 9] = [
+    "track",
+    "track_idle",
+    "relay_usr1",
+    "framing",
+    "binary",
+    "pass_stderr",
+    "pass_env",
+    "kill_grace",
+    "max_programs",
+];
+
 impl ServeOptions {
-    /// These options, and for what they leave open those of `lower`. `config` is not among them:
-    /// a file cannot name another.
+    /// The first of these options that is given although nothing is there that it could be for.
+    pub fn out_of_place(&self) -> Option<&'static str> {
+        macro_rules! given {
+            ($($option:ident),+ $(,)?) => {
+                [$((stringify!($option), self.$option.is_some())),+]
+            };
+        }
+        let of_bus = given!(
+            bus,
+            opensrf_config,
+            opensrf_section,
+            transport,
+            bus_password_file,
+            bus_tls,
+            bus_streams,
+            ingress,
+            max_stanza_size,
+            message_size_warning,
+        );
+        let of_program = given!(
+            track,
+            track_idle,
+            relay_usr1,
+            framing,
+            binary,
+            pass_stderr,
+            pass_env,
+            kill_grace,
+            max_programs,
+        );
+        let misplaced: &[_] = if self.program.is_some() { &of_bus } else { &of_program };
+        misplaced.iter().find(|(_, given)| *given).map(|(key, _)| *key)
+    }
+
+    /// These options, and for what they leave open those of `lower`. `config` and `program` are not
+    /// among them: a file cannot name another, nor what is run.
     pub fn over(self, lower: Self) -> Self {
         macro_rules! each {
             ($($option:ident),+ $(,)?) => {
-                Self { config: self.config, $($option: self.$option.or(lower.$option)),+ }
+                Self {
+                    config: self.config,
+                    program: self.program,
+                    $($option: self.$option.or(lower.$option)),+
+                }
             };
         }
         each!(
@@ -263,6 +374,15 @@ impl ServeOptions {
             admin_listen,
             agent_listen,
             ingress,
+            track,
+            track_idle,
+            relay_usr1,
+            framing,
+            binary,
+            pass_stderr,
+            pass_env,
+            kill_grace,
+            max_programs,
             deadline,
             announce,
             ebb_window,

@@ -1,13 +1,16 @@
 //! What the settings mean to each part of the gateway.
 
+use http::StatusCode;
 use serde_json::value::RawValue;
 use slackwater_core::osrf::activity::Activity;
 use slackwater_core::osrf::wrapper::Rules;
-use slackwater_core::{drain, session};
+use slackwater_core::session::program::ProgramRules;
+use slackwater_core::{drain, session, track};
 
-use super::{ClientHeader, CloseFin, Settings};
+use super::{Behind, ClientHeader, CloseFin, Framing, Settings, Track};
 use crate::front::{self, handshake, websocket};
 use crate::gateway::Limits;
+use crate::program;
 
 /// What each session goes by.
 pub(crate) fn session(settings: &Settings) -> session::Config {
@@ -37,6 +40,59 @@ pub(crate) fn session(settings: &Settings) -> session::Config {
             max_length: settings.log.max_length,
         }),
     }
+}
+
+/// How programs are run, if they are.
+pub(crate) fn programs(settings: &Settings) -> Option<program::Settings> {
+    let Behind::Program(name, arguments) = &settings.behind else { return None };
+    let how = &settings.program;
+    let track = match how.track {
+        Track::Osrf => track::Track::Osrf,
+        Track::JsonRpc => track::Track::JsonRpc,
+        Track::Lines => track::Track::Lines,
+        Track::Quiet => track::Track::Quiet,
+        Track::Program => track::Track::Program,
+    };
+    let framing = match how.framing {
+        Framing::Lines => program::Framing::Lines,
+        Framing::Chunks => program::Framing::Chunks,
+        Framing::Length => program::Framing::Length,
+        Framing::Json => program::Framing::Json,
+    };
+    let file = std::path::Path::new(name).file_name().unwrap_or(name);
+    Some(program::Settings {
+        command: program::Command {
+            program: name.clone(),
+            arguments: arguments.clone(),
+            directory: None,
+            hears_usr1: track == track::Track::Program || how.relay_usr1,
+        },
+        environment: program::Environment {
+            software: concat!("slackwater/", env!("CARGO_PKG_VERSION")).to_owned(),
+            passed: how
+                .pass_env
+                .iter()
+                .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
+                .collect(),
+            https: false,
+        },
+        manners: program::Manners {
+            framing,
+            errors: if how.pass_stderr { program::Errors::Passed } else { program::Errors::Logged },
+            grace: how.kill_grace,
+        },
+        payload: if how.binary { program::Payload::Binary } else { program::Payload::Text },
+        max_message: settings.limits.message_size,
+        max_programs: how.max_programs.unwrap_or(usize::MAX),
+        full: StatusCode::SERVICE_UNAVAILABLE,
+        rules: ProgramRules {
+            name: file.to_string_lossy().into(),
+            track,
+            track_idle: how.track_idle,
+            relay_usr1: how.relay_usr1,
+            splits_lines: how.framing == Framing::Lines,
+        },
+    })
 }
 
 /// What the drain of the process goes by.

@@ -1,5 +1,6 @@
 //! What the options mean: every default filled in, nothing left to check.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use slackwater_core::osrf::check::MAX_DEPTH;
 use super::addresses::{Network, Origin};
 use super::bus::BusUrl;
 use super::choices::{
-    BusTls, ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Ingress, Refuse, UrlPath,
+    BusTls, ClientHeader, CloseCode, CloseFin, Count, DrainStatus, Framing, Ingress, Refuse, Track,
+    UrlPath,
 };
 use super::error::ConfigError;
 use super::file::read_file;
@@ -27,6 +29,8 @@ pub struct Settings {
     /// Where clients connect, at least one: the sockets that were inherited, then those that the
     /// operator named beside them.
     pub listen: Vec<ListenAddress>,
+    /// What stands behind the clients.
+    pub behind: Behind,
     /// The bus to relay to.
     pub bus: BusUrl,
     /// The file whose first line is the password for the bus; wins over one in the URL.
@@ -45,6 +49,8 @@ pub struct Settings {
     pub agent_listen: Option<SocketAddr>,
     /// What is put into each message as its ingress.
     pub ingress: Ingress,
+    /// How programs are run, if they stand in the bus's place.
+    pub program: Program,
     /// How a drain goes.
     pub drain: Draining,
     /// How a connection is closed.
@@ -55,6 +61,38 @@ pub struct Settings {
     pub limits: Limits,
     /// What is logged, and how.
     pub log: Log,
+}
+
+/// What stands behind the clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Behind {
+    /// The bus.
+    Bus,
+    /// A program for each: its name or path, and its arguments.
+    Program(OsString, Vec<OsString>),
+}
+
+/// How programs are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// What "pending" means.
+    pub track: Track,
+    /// For how long no byte may have passed under [`Track::Quiet`].
+    pub track_idle: Duration,
+    /// Whether they are sent SIGUSR1 at a drain, whatever the tracker.
+    pub relay_usr1: bool,
+    /// How messages stand in their stdin and stdout.
+    pub framing: Framing,
+    /// Whether what they say is sent as binary messages.
+    pub binary: bool,
+    /// Whether clients get their stderr.
+    pub pass_stderr: bool,
+    /// The variables of our environment that they get.
+    pub pass_env: Vec<String>,
+    /// How much longer they may take for each step of their end.
+    pub kill_grace: Duration,
+    /// How many run at a time, at least 1; as many as there are connections if `None`.
+    pub max_programs: Option<usize>,
 }
 
 /// How a drain goes (DRAIN.md, "The gateway as a whole").
@@ -170,6 +208,15 @@ impl Settings {
             }
             None => typed,
         };
+        if let Some(key) = typed.out_of_place() {
+            let reason = Unfit(match &typed.program {
+                Some(_) => {
+                    "not for `slackwater run`: a program stands in the bus's place".to_owned()
+                }
+                None => "only for `slackwater run`: no program is run here".to_owned(),
+            });
+            return Err(ConfigError::Option { key, reason });
+        }
         let typed = match (&typed.opensrf_config, &typed.opensrf_section) {
             (Some(path), section) => {
                 let section = section.as_deref().unwrap_or("gateway");
@@ -243,8 +290,39 @@ impl Settings {
         let bus = options.bus.unwrap_or_else(|| "embedded:".into());
         let bus = bus.read().map_err(|reason| ConfigError::Option { key: "bus", reason })?;
 
+        let binary = options.binary.unwrap_or(false);
+        let framing =
+            options.framing.unwrap_or(if binary { Framing::Chunks } else { Framing::Lines });
+        let track = options.track.unwrap_or(Track::Quiet);
+        let pass_stderr = options.pass_stderr.unwrap_or(false);
+        match (framing, track) {
+            (Framing::Json, _) if binary => {
+                return wrong("framing", "another with binary: JSON is text");
+            }
+            (Framing::Chunks, Track::Osrf | Track::JsonRpc | Track::Lines) => {
+                return wrong(
+                    "track",
+                    "quiet or program: chunks are no messages that can be tracked",
+                );
+            }
+            (_, Track::Osrf | Track::JsonRpc) if binary || pass_stderr => {
+                return wrong("track", "lines, quiet or program with binary or pass_stderr");
+            }
+            _ if binary && pass_stderr => {
+                return wrong("pass_stderr", "no binary: its JSON is text");
+            }
+            (Framing::Lines | Framing::Chunks | Framing::Length | Framing::Json, _) => {}
+        }
+
+        let behind = match options.program {
+            Some(mut words) if !words.is_empty() => Behind::Program(words.remove(0), words),
+            Some(_) => return wrong("program", "the name of a program"),
+            None => Behind::Bus,
+        };
+
         Ok(Self {
             listen,
+            behind,
             bus,
             bus_password_file: options.bus_password_file,
             bus_tls: options.bus_tls.unwrap_or(BusTls::Offered),
@@ -254,6 +332,19 @@ impl Settings {
             admin_listen: options.admin_listen,
             agent_listen: options.agent_listen,
             ingress: options.ingress.unwrap_or_default(),
+            program: Program {
+                track,
+                track_idle: period(options.track_idle, seconds(2)),
+                relay_usr1: options.relay_usr1.unwrap_or(false),
+                framing,
+                binary,
+                pass_stderr,
+                pass_env: options
+                    .pass_env
+                    .unwrap_or_else(|| vec!["PATH".to_owned(), "LD_LIBRARY_PATH".to_owned()]),
+                kill_grace: period(options.kill_grace, Duration::ZERO),
+                max_programs: options.max_programs.map(Count::get),
+            },
             drain: Draining {
                 deadline,
                 announce,

@@ -28,7 +28,7 @@ use super::address::{ClientAddress, Proxies};
 use super::handshake::{self, Refused};
 use super::stream::Stream;
 use super::websocket::{self, WebSocket};
-use super::{Client, Handler, Shared, page, proxy_header};
+use super::{Arrival, Client, Denied, Handler, Shared, page, proxy_header};
 use crate::operate::readiness::Probe;
 
 /// How requests are answered.
@@ -75,7 +75,7 @@ pub(super) struct Door {
 /// What was decided on the one request.
 enum Decision<P> {
     Answered,
-    Upgrade { request: Box<Parts>, permit: P },
+    Upgrade { client: ClientAddress, permit: P },
 }
 
 /// Answers the request on this connection, or hands it over as a client.
@@ -137,7 +137,8 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
     }
     let decision = OnceLock::new();
     let service = service_fn(|request: Request<Incoming>| {
-        ready(Ok::<_, Infallible>(answer(request, inherited, shared, &settings, &decision)))
+        let door = Door { peer, inherited };
+        ready(Ok::<_, Infallible>(answer(request, door, shared, &settings, &decision)))
     });
     let mut http = http1::Builder::new();
     // The time of the whole exchange is bounded below.
@@ -169,10 +170,9 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
     let http1::Parts { io, read_buf, .. } = connection.into_parts();
     let stream = io.into_inner();
     match (decision.into_inner(), interruption) {
-        (Some(Decision::Upgrade { request, permit }), None) => {
-            let address = peer.behind(&settings.proxies, &request.headers);
+        (Some(Decision::Upgrade { client: address, permit }), None) => {
             let websocket = WebSocket::new(stream, &read_buf, settings.websocket);
-            let client = Client { websocket, address, request, permit };
+            let client = Client { websocket, address, permit };
             tokio::spawn(Arc::clone(&shared.handler).connected(client));
             Left::Nothing
         }
@@ -198,13 +198,13 @@ async fn refusing<H: Handler>(shared: &Shared<H>, inherited: bool) {
 
 fn answer<H: Handler>(
     request: Request<Incoming>,
-    inherited: bool,
+    door: Door,
     shared: &Shared<H>,
     settings: &Settings,
     decision: &OnceLock<Decision<H::Permit>>,
 ) -> Answer {
     let (request, _no_body_is_read) = request.into_parts();
-    let (decided, mut answer) = decide(request, inherited, shared, settings);
+    let (decided, mut answer) = decide(&request, door, shared, settings);
     match decided {
         // Not by hyper's `keep_alive(false)`: that writes `close` into the 101 as well.
         Decision::Answered => {
@@ -218,31 +218,34 @@ fn answer<H: Handler>(
 }
 
 fn decide<H: Handler>(
-    mut request: Parts,
-    inherited: bool,
+    request: &Parts,
+    door: Door,
     shared: &Shared<H>,
     settings: &Settings,
 ) -> (Decision<H::Permit>, Answer) {
     let order = *shared.gate.borrow();
-    if order.refuses() && !(inherited && order.leaves()) {
+    if order.refuses() && !(door.inherited && order.leaves()) {
         return (Decision::Answered, unavailable("this server takes no new clients now"));
     }
     if !handshake::asks_for_websocket(&request.headers) {
-        return (Decision::Answered, ordinary(&request, shared, settings));
+        return (Decision::Answered, ordinary(request, shared, settings));
     }
-    let accept = match handshake::check(&request, &settings.rules) {
+    let accept = match handshake::check(request, &settings.rules) {
         Ok(accept) => accept,
         Err(refused) => {
             tracing::debug!(%refused, "handshake refused");
             return (Decision::Answered, refusal(refused));
         }
     };
-    let Some(permit) = shared.handler.admit() else {
-        return (Decision::Answered, unavailable("this server is full"));
+    let client = door.peer.behind(&settings.proxies, &request.headers);
+    let permit = match shared.handler.admit(Arrival { request, client }) {
+        Ok(permit) => permit,
+        Err(Denied { status: StatusCode::SERVICE_UNAVAILABLE, why }) => {
+            return (Decision::Answered, unavailable(why));
+        }
+        Err(Denied { status, why }) => return (Decision::Answered, text(status, why)),
     };
-    // Hyper leaves its own handle on the upgrade in here.
-    request.extensions.clear();
-    (Decision::Upgrade { request: Box::new(request), permit }, switching(&accept))
+    (Decision::Upgrade { client, permit }, switching(&accept))
 }
 
 /// A request that asks for no WebSocket.

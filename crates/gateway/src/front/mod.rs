@@ -43,9 +43,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Held for as long as a client is connected.
     type Permit: Send + Sync + 'static;
 
-    /// Reserves a place for one more client, before its handshake is answered. `None`: full; the
-    /// handshake is answered 503.
-    fn admit(&self) -> Option<Self::Permit>;
+    /// Reserves a place for one more client, whose handshake is good and not answered yet.
+    ///
+    /// # Errors
+    /// There is none: the handshake is answered so.
+    fn admit(&self, arrival: Arrival<'_>) -> Result<Self::Permit, Denied>;
 
     /// Answers a load balancer, while the front serves.
     fn health(&self, probe: Probe) -> (StatusCode, String);
@@ -58,6 +60,30 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send + 'static;
 }
 
+/// Somebody whose handshake is good.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// The head of the handshake.
+    pub request: &'a ::http::request::Parts,
+    /// Who it is, as far as we can know.
+    pub client: ClientAddress,
+}
+
+/// Why there is no place for a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// The status that says so; 503 goes with `Retry-After`.
+    pub status: StatusCode,
+    /// The same in words.
+    pub why: &'static str,
+}
+
+impl Denied {
+    /// No further client is taken now.
+    pub const FULL: Self =
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, why: "this server is full" };
+}
+
 /// A client whose handshake is done.
 #[derive(Debug)]
 pub struct Client<P> {
@@ -65,8 +91,6 @@ pub struct Client<P> {
     pub websocket: WebSocket,
     /// Who it is, as far as we can know.
     pub address: ClientAddress,
-    /// The head of its handshake; boxed, so that it can be dropped.
-    pub request: Box<::http::request::Parts>,
     /// Its place.
     pub permit: P,
 }

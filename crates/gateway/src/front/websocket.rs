@@ -154,12 +154,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// Writes all that is queued. Cancel-safe. Reads nothing; `Written` is told all the same.
+    /// Writes and reads nothing: the next thing that happens is [`Event::Written`], if anything is
+    /// queued; else nothing does. Cancel-safe.
     ///
     /// # Errors
     /// The connection is over.
-    pub async fn flush(&mut self) -> Result<(), Ending> {
-        poll_fn(|context| self.poll_flush(context)).await
+    pub async fn written(&mut self) -> Result<Event, Ending> {
+        poll_fn(|context| {
+            ready!(self.poll_flush(context))?;
+            match std::mem::take(&mut self.owes_written) {
+                true => Poll::Ready(Ok(Event::Written)),
+                false => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// Queues a text message. False when a Close was sent or received: then it goes nowhere.

@@ -7,9 +7,10 @@ use slackwater_core::drain::Input;
 use tokio::sync::{oneshot, watch};
 
 use super::{Gateway, Order, seed};
-use crate::books::Fixed;
+use crate::books::{Behind, Fixed};
 use crate::clock::now;
 use crate::mailbox::Letter;
+use crate::operate::readiness::Probe;
 use crate::operate::status::{
     Answer, Connection, Deadline, DrainRequest, Operations, Phase, Refused, Reloaded, Selection,
     Status,
@@ -20,10 +21,15 @@ impl Gateway {
     pub(crate) fn status_now(&self) -> Status {
         let fixed = self.fixed.get_or_init(|| Fixed {
             began: now(),
-            bus_url: String::new(),
+            behind: Behind::Bus(String::new()),
             listen: vec![],
         });
         self.books().status(fixed, now())
+    }
+
+    /// What a load balancer is told.
+    pub(crate) fn health(&self, probe: Probe) -> (StatusCode, String) {
+        probe.answer(&self.status_now(), self.drain_status())
     }
 
     /// Waits until the listeners have done everything that they were ordered to do.

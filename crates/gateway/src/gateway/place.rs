@@ -1,9 +1,11 @@
 //! A client's place in the gateway.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use slackwater_core::drain::{ConnectionId, Input};
 use slackwater_core::event::Cause;
+use slackwater_core::session::FromBus;
 use slackwater_core::session::identity::ClientId;
 
 use super::Gateway;
@@ -26,9 +28,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// Takes the place with this number, which is given once in the life of the gateway. `None`:
-    /// the gateway is full.
-    pub(crate) fn take(gateway: &Arc<Gateway>, number: ConnectionId) -> Option<Self> {
+    /// Takes a place. `None`: the gateway is full.
+    pub(crate) fn take(gateway: &Arc<Gateway>) -> Option<Self> {
+        let number = gateway.numbers.fetch_add(1, Ordering::Relaxed);
         let mut bits = [0; 24];
         if let Err(error) = getrandom::fill(&mut bits) {
             tracing::error!(%error, "no randomness: a client is refused");
@@ -47,7 +49,7 @@ impl Place {
         }
         let mailbox = Arc::new(Mailbox::new(books.limits.queued_bytes));
         if books.bus_lost.is_some() {
-            mailbox.post(Letter::BusLost);
+            mailbox.post(Letter::Bus(FromBus::Lost));
         }
         gateway.hub.enter(number, id, Arc::clone(&mailbox));
         let joined = Input::Joined(number);

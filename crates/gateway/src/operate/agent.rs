@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::status::{Bus, Phase};
+use super::status::Phase;
 use crate::clock::now;
 use crate::gateway::Gateway;
 
@@ -42,20 +42,27 @@ struct Agent {
 
 impl Agent {
     /// The answer to the balancer at this address.
-    fn answer(&mut self, phase: Phase, bus: &Bus, balancer: IpAddr, now: Instant) -> String {
+    fn answer(
+        &mut self,
+        phase: Phase,
+        trouble: Option<&str>,
+        balancer: IpAddr,
+        now: Instant,
+    ) -> String {
         match phase {
             Phase::Announce | Phase::Refuse | Phase::Ebb | Phase::Drained => {
                 self.is_out = true;
                 self.returning.clear();
                 "drain\n".to_owned()
             }
-            Phase::Serving if !bus.healthy => {
-                let reason = bus.reason.as_deref().unwrap_or_default();
-                let plain = reason.chars().filter(|letter| !letter.is_control()).take(REASON);
-                format!("down #bus lost: {}\n", plain.collect::<String>())
-            }
-            Phase::Serving if self.hears_ready(balancer, now) => "up ready\n".to_owned(),
-            Phase::Serving => "up\n".to_owned(),
+            Phase::Serving => match trouble {
+                Some(reason) => {
+                    let plain = reason.chars().filter(|letter| !letter.is_control()).take(REASON);
+                    format!("down #{}\n", plain.collect::<String>())
+                }
+                None if self.hears_ready(balancer, now) => "up ready\n".to_owned(),
+                None => "up\n".to_owned(),
+            },
         }
     }
 
@@ -132,7 +139,8 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, directory: Path
         };
         let was_out = agent.is_out;
         let status = gateway.status_now();
-        let answer = agent.answer(status.phase, &status.bus, balancer.ip(), now());
+        let trouble = status.trouble();
+        let answer = agent.answer(status.phase, trouble.as_deref(), balancer.ip(), now());
         if agent.is_out != was_out
             && let Err(error) = mark.set(agent.is_out)
         {
@@ -163,12 +171,8 @@ mod tests {
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
     const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
-    fn bus(lost: Option<&str>) -> Bus {
-        Bus { url: String::new(), healthy: lost.is_none(), reason: lost.map(str::to_owned) }
-    }
-
     fn serving(agent: &mut Agent, balancer: IpAddr, now: Instant) -> String {
-        agent.answer(Phase::Serving, &bus(None), balancer, now)
+        agent.answer(Phase::Serving, None, balancer, now)
     }
 
     fn after(began: Instant, seconds: u64) -> Instant {
@@ -186,7 +190,7 @@ mod tests {
     #[test]
     fn each_balancer_hears_ready_after_a_drain_and_only_for_a_moment() {
         let (mut agent, began) = (Agent::default(), now());
-        assert_eq!(agent.answer(Phase::Announce, &bus(None), ONE, began), "drain\n");
+        assert_eq!(agent.answer(Phase::Announce, None, ONE, began), "drain\n");
         for (second, balancer, answer) in [
             (100, ONE, "up ready\n"),
             (104, ONE, "up ready\n"),
@@ -203,16 +207,16 @@ mod tests {
 
     #[test]
     fn without_a_bus_it_is_down_and_says_why() {
-        let lost = bus(Some("Redis is\r\n gone"));
+        let lost = Some("bus lost: Redis is\r\n gone");
         let mut agent = Agent { is_out: true, ..Agent::default() };
-        let down = agent.answer(Phase::Serving, &lost, ONE, now());
+        let down = agent.answer(Phase::Serving, lost, ONE, now());
         assert_eq!(down, "down #bus lost: Redis is gone\n");
         assert_eq!(serving(&mut agent, ONE, now()), "up ready\n", "it still owes that");
     }
 
     #[test]
     fn a_drain_is_said_even_without_a_bus() {
-        let said = Agent::default().answer(Phase::Drained, &bus(Some("gone")), ONE, now());
+        let said = Agent::default().answer(Phase::Drained, Some("gone"), ONE, now());
         assert_eq!(said, "drain\n");
     }
 

@@ -35,14 +35,10 @@ impl Probe {
         match self {
             Self::Live => ok(),
             Self::Ready => match status.phase {
-                Phase::Serving if status.bus.healthy => ok(),
-                Phase::Serving => {
-                    let reason = match &status.bus.reason {
-                        Some(reason) => format!("bus lost: {reason}"),
-                        None => "bus lost".to_owned(),
-                    };
-                    (StatusCode::SERVICE_UNAVAILABLE, reason)
-                }
+                Phase::Serving => match status.trouble() {
+                    None => ok(),
+                    Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+                },
                 Phase::Announce | Phase::Refuse | Phase::Ebb => {
                     (drain_status, "draining".to_owned())
                 }

@@ -61,8 +61,10 @@ pub struct Status {
     pub pid: u32,
     /// Where clients connect, as bound.
     pub listen: Vec<String>,
-    /// The bus behind the gateway.
-    pub bus: Bus,
+    /// The bus behind the gateway, if there is one.
+    pub bus: Option<Bus>,
+    /// The program that runs for each client, if there is one, with its arguments.
+    pub program: Option<String>,
     /// The drain that runs or has ended; `None` while serving.
     pub drain: Option<Drain>,
 }
@@ -96,6 +98,17 @@ pub struct Counts {
     pub invalid_messages: u64,
     /// Answers from the bus that nobody here awaited; dropped.
     pub stray_answers: u64,
+}
+
+impl Status {
+    /// Why new clients cannot be served, drain or no drain.
+    pub fn trouble(&self) -> Option<String> {
+        let bus = self.bus.as_ref().filter(|bus| !bus.healthy)?;
+        Some(match &bus.reason {
+            Some(reason) => format!("bus lost: {reason}"),
+            None => "bus lost".to_owned(),
+        })
+    }
 }
 
 /// The bus behind the gateway.

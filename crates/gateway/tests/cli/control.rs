@@ -174,8 +174,9 @@ async fn readiness_says_what_is_wrong_and_liveness_does_not_care() {
     expect(503, "drained").await;
     place.fake.enter(Phase::Serving, None);
     place.fake.change(|status| {
-        status.bus.healthy = false;
-        status.bus.reason = Some("connection refused".to_owned());
+        let bus = status.bus.as_mut().unwrap();
+        bus.healthy = false;
+        bus.reason = Some("connection refused".to_owned());
     });
     expect(503, "bus lost: connection refused").await;
 }

@@ -92,17 +92,7 @@ impl Client {
 
     /// The Close that ends the connection, answered, and how TCP ended.
     pub(crate) async fn closed(&mut self) -> io::Result<(Option<u16>, String, End)> {
-        match self.raw.read_message().await? {
-            Message::Close { code, reason } => {
-                self.raw.close(code.unwrap_or(1000)).await?;
-                let end = self.raw.end().await?;
-                self.raw.shutdown().await.ok();
-                Ok((code, reason, end))
-            }
-            other @ (Message::Text(_) | Message::Binary(_)) => {
-                Err(io::Error::other(format!("{other:?} in place of a Close")))
-            }
-        }
+        self.raw.closed().await
     }
 
     /// Asserts that the connection is drained in order.

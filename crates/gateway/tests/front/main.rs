@@ -11,7 +11,9 @@ use std::time::Duration;
 use ::http::StatusCode;
 use slackwater::front::listener::Refusal;
 use slackwater::front::websocket::{Binary, Event, Settings as WebSocketSettings};
-use slackwater::front::{Client, Front, Handler, ListenAddress, Listener, Settings, handshake};
+use slackwater::front::{
+    Arrival, Client, Denied, Front, Handler, ListenAddress, Listener, Settings, handshake,
+};
 use slackwater::operate::readiness::Probe;
 
 mod descriptors;
@@ -33,9 +35,10 @@ impl Greeter {
 impl Handler for Greeter {
     type Permit = ();
 
-    fn admit(&self) -> Option<()> {
+    fn admit(&self, _arrival: Arrival<'_>) -> Result<(), Denied> {
         let take = |places: usize| places.checked_sub(1);
-        self.places.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).ok().map(drop)
+        let taken = self.places.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take);
+        taken.map(drop).map_err(|_| Denied::FULL)
     }
 
     fn health(&self, probe: Probe) -> (StatusCode, String) {

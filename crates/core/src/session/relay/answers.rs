@@ -5,25 +5,26 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::closing::Broken;
-use super::identity::ClientId;
-use super::ledger::{Bond, Conversation, Held, Request};
-use super::{Output, Session, State};
+use super::Relay;
+use super::settling::Broken;
 use crate::event::{Event, Outcome};
 use crate::osrf::Trace;
 use crate::osrf::answer::{self, Answer, Body, Code};
 use crate::osrf::envelope::{Address, Incoming, Outgoing, Recipient, Refusal};
 use crate::osrf::message::{self, Kind};
 use crate::osrf::status::{Status, reply, status_reply};
+use crate::session::identity::ClientId;
+use crate::session::ledger::{Bond, Conversation, Held, Request};
+use crate::session::{Output, Session, State};
 
-impl Session {
+impl Session<Relay> {
     pub(super) fn on_envelope(&mut self, envelope: &Incoming, now: Instant) {
         let found = self
             .number_of(&envelope.thread)
-            .and_then(|number| Some((number, self.ledger.get_mut(number)?)));
+            .and_then(|number| Some((number, self.upstream.ledger.get_mut(number)?)));
         let Some((number, conversation)) = found else {
             let farewell = answer::farewell(envelope, &self.config.rules.ingress);
-            self.outputs.extend(farewell.map(Output::Send));
+            self.outputs.extend(farewell.map(Output::Upstream));
             return self.tell(Event::Stray);
         };
         let answers = match answer::read(&envelope.body) {
@@ -53,7 +54,7 @@ impl Session {
 
     /// Draws the consequences of an answer, once the client has been given it.
     fn apply(&mut self, number: u64, learnt: Learnt, now: Instant) {
-        let Some(conversation) = self.ledger.get_mut(number) else { return };
+        let Some(conversation) = self.upstream.ledger.get_mut(number) else { return };
         let (thread, service) = (conversation.thread.clone(), conversation.service.clone());
         let abandoned =
             if learnt.over { std::mem::take(&mut conversation.requests) } else { Vec::new() };
@@ -89,13 +90,13 @@ impl Session {
         if learnt.ended {
             self.tell(Event::SessionEnded);
         }
-        self.ledger.tidy(number);
+        self.upstream.ledger.tidy(number);
     }
 
     pub(super) fn on_refused(&mut self, envelope: &Outgoing, why: &Refusal, now: Instant) {
         let found = self
             .number_of(&envelope.thread)
-            .and_then(|number| Some((number, self.ledger.get_mut(number)?)));
+            .and_then(|number| Some((number, self.upstream.ledger.get_mut(number)?)));
         let Some((number, conversation)) = found else { return };
         let sent = message::read_all(&envelope.body);
         let (mut recalled, mut waiting, mut connect) = (Vec::new(), Vec::new(), None);
@@ -132,11 +133,11 @@ impl Session {
             self.tell(Event::Released(part.requests.len() as u64));
             self.reject_held(&thread, part, &status, now);
         }
-        self.ledger.tidy(number);
+        self.upstream.ledger.tidy(number);
     }
 
     pub(super) fn on_bus_lost(&mut self, now: Instant) {
-        self.bus_is_up = false;
+        self.upstream.bus_is_up = false;
         if let State::Closing(_) | State::Ending(_) = self.state {
             return;
         }
@@ -145,7 +146,7 @@ impl Session {
             why: Some("the message bus was lost"),
             reaches_worker: false,
         };
-        for (number, conversation) in self.ledger.take_all() {
+        for (number, conversation) in self.upstream.ledger.take_all() {
             self.settle_all(number, conversation, broken, now);
         }
     }
@@ -155,7 +156,7 @@ impl Session {
     pub(super) fn on_uncertain(&mut self, envelope: &Outgoing, now: Instant) {
         let found = self
             .number_of(&envelope.thread)
-            .and_then(|number| Some((number, self.ledger.take(number)?)));
+            .and_then(|number| Some((number, self.upstream.ledger.take(number)?)));
         let Some((number, conversation)) = found else { return };
         let broken = Broken {
             outcome: Outcome::BusLost,
@@ -194,7 +195,9 @@ impl Session {
     }
 
     pub(super) fn number_of(&self, thread: &str) -> Option<u64> {
-        ClientId::parse_thread(thread).filter(|(id, _)| *id == self.id).map(|(_, number)| number)
+        ClientId::parse_thread(thread)
+            .filter(|(id, _)| *id == self.upstream.id)
+            .map(|(_, number)| number)
     }
 }
 

@@ -4,14 +4,15 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::ledger::{Bond, Conversation, Held, Request};
-use super::{Output, Session, State};
+use super::Relay;
 use crate::event::Event;
 use crate::osrf::Trace;
 use crate::osrf::envelope::{Outgoing, Recipient};
 use crate::osrf::message::{BadMessage, Kind, Message};
 use crate::osrf::status::{Status, error_reply, status_reply};
 use crate::osrf::wrapper::{self, Fault, Service, Xid};
+use crate::session::ledger::{Bond, Conversation, Held, Request};
+use crate::session::{Output, Session};
 
 /// What a part of a wrapper has in common.
 struct Context<'a> {
@@ -20,13 +21,8 @@ struct Context<'a> {
     xid: &'a str,
 }
 
-impl Session {
-    pub(super) fn on_message(&mut self, text: &str, now: Instant) {
-        self.messages += 1;
-        if let State::Closing(_) | State::Ending(_) = self.state {
-            return self.on_crossing(text);
-        }
-        self.data_passed(now);
+impl Session<Relay> {
+    pub(super) fn take_text(&mut self, text: &str, now: Instant) {
         let config = self.config.clone();
         let wrapper = match wrapper::read(text, &config.rules) {
             Ok(wrapper) => wrapper,
@@ -60,17 +56,8 @@ impl Session {
         }
     }
 
-    pub(super) fn on_unreadable(&mut self, fault: &Fault, now: Instant) {
-        self.messages += 1;
-        if let State::Closing(_) | State::Ending(_) = self.state {
-            return;
-        }
-        self.data_passed(now);
-        self.refuse_text(fault, now);
-    }
-
     /// A message behind our Close: counted, never executed.
-    fn on_crossing(&mut self, text: &str) {
+    pub(super) fn count_crossing(&mut self, text: &str) {
         let Ok(wrapper) = wrapper::read(text, &self.config.rules) else { return };
         let is_request = |message: &Result<Message<'_>, BadMessage>| match message {
             Ok(message) => message.kind == Kind::Request,
@@ -84,7 +71,7 @@ impl Session {
 
     /// Messages that belong together, with at most one DISCONNECT, which is last.
     fn take_part(&mut self, context: &Context<'_>, part: Vec<Message<'_>>, now: Instant) {
-        let session = self.ledger.session(context.thread);
+        let session = self.upstream.ledger.session(context.thread);
         let part = self.admit(context, part, session, now);
         let Some(last) = part.last() else { return };
         let leaves = last.kind == Kind::Disconnect;
@@ -123,9 +110,9 @@ impl Session {
                 // There is no session to end; a worker would be taken up for nothing.
                 return;
             }
-            let number = self.ledger.number();
+            let number = self.upstream.ledger.number();
             self.executed(service, &requests, params);
-            self.ledger.enter(
+            self.upstream.ledger.enter(
                 number,
                 Conversation {
                     thread: context.thread.to_owned(),
@@ -140,9 +127,9 @@ impl Session {
         };
 
         if leaves {
-            self.ledger.leave(context.thread);
+            self.upstream.ledger.leave(context.thread);
         }
-        let Some(conversation) = self.ledger.get_mut(number) else { return };
+        let Some(conversation) = self.upstream.ledger.get_mut(number) else { return };
         context.xid.clone_into(&mut conversation.xid);
         match &mut conversation.bond {
             Bond::Opening { held, .. } => {
@@ -161,7 +148,7 @@ impl Session {
                 conversation.requests.extend(requests.iter().cloned());
                 self.executed(&service, &requests, params);
                 self.send(number, to, context.xid, body);
-                self.ledger.tidy(number);
+                self.upstream.ledger.tidy(number);
             }
             Bond::None | Bond::Over => {}
         }
@@ -224,24 +211,27 @@ impl Session {
                 }
             }
         }
-        let in_flight = self.ledger.pending() + self.ledger.held();
-        let waits = session.is_some_and(|number| self.ledger.is_opening(number));
-        if !self.bus_is_up {
+        let in_flight = self.upstream.ledger.pending() + self.upstream.ledger.held();
+        let waits = session.is_some_and(|number| self.upstream.ledger.is_opening(number));
+        if !self.upstream.bus_is_up {
             Some(Status::never_executed("the message bus is not there"))
         } else if self.executes_no_more(now) {
             Some(Status::never_executed("the gateway is being stopped"))
         } else if requests > 0 && in_flight + requests > self.config.max_requests_in_flight {
             Some(Status::never_executed("too many requests are in flight on this connection"))
-        } else if opens && session.is_none() && self.ledger.sessions() >= self.config.max_sessions {
+        } else if opens
+            && session.is_none()
+            && self.upstream.ledger.sessions() >= self.config.max_sessions
+        {
             Some(Status::never_executed("too many sessions are open on this connection"))
-        } else if waits && self.ledger.held_bytes() + bytes > self.config.max_held_bytes {
+        } else if waits && self.upstream.ledger.held_bytes() + bytes > self.config.max_held_bytes {
             Some(Status::never_executed("too much waits for sessions to open"))
         } else {
             None
         }
     }
 
-    fn refuse_text(&mut self, fault: &Fault, now: Instant) {
+    pub(super) fn refuse_text(&mut self, fault: &Fault, now: Instant) {
         self.tell(Event::Invalid { code: fault.code });
         let Fault { thread, code, message, offset } = fault;
         self.reply(error_reply(thread.as_deref(), code, message, *offset), now);
@@ -294,11 +284,16 @@ impl Session {
     }
 
     pub(super) fn send(&mut self, number: u64, to: Recipient, xid: &str, body: String) {
-        let thread = self.id.thread(number);
-        self.outputs.push_back(Output::Send(Outgoing { to, thread, xid: xid.to_owned(), body }));
+        let thread = self.upstream.id.thread(number);
+        self.outputs.push_back(Output::Upstream(Outgoing {
+            to,
+            thread,
+            xid: xid.to_owned(),
+            body,
+        }));
     }
 
     fn make_xid(&self) -> String {
-        format!("{:016x}-{}", self.xid_seed, self.messages)
+        format!("{:016x}-{}", self.upstream.xid_seed, self.upstream.messages)
     }
 }

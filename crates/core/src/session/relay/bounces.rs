@@ -4,18 +4,21 @@
 
 use std::time::Instant;
 
-use super::Session;
-use super::ledger::{Bond, Conversation};
+use super::Relay;
 use crate::event::{Event, Outcome};
 use crate::osrf::Trace;
 use crate::osrf::envelope::Bounce;
 use crate::osrf::status::{Class, Status, bounced_reply, status_message};
+use crate::session::Session;
+use crate::session::ledger::{Bond, Conversation};
 
-impl Session {
+impl Session<Relay> {
     pub(super) fn on_bounced(&mut self, bounce: &Bounce, now: Instant) {
         let found = self.number_of(&bounce.thread);
         // A DISCONNECT to a worker that has left already is nobody's loss.
-        let Some(conversation) = found.and_then(|number| self.ledger.take(number)) else { return };
+        let Some(conversation) = found.and_then(|number| self.upstream.ledger.take(number)) else {
+            return;
+        };
         let Conversation { thread, service, xid, bond, requests } = conversation;
         let nobody = Status {
             class: Class::Service,

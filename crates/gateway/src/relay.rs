@@ -1,0 +1,47 @@
+//! The bus as the far end of a client.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use slackwater_core::osrf::envelope::{Outgoing, Refusal};
+use slackwater_core::session::{FromBus, Relay};
+
+use crate::client::FarEnd;
+use crate::front::WebSocket;
+use crate::gateway::Gateway;
+
+/// A client's way to the bus. What comes back comes as letters.
+#[derive(Debug)]
+pub(crate) struct BusEnd {
+    gateway: Arc<Gateway>,
+}
+
+impl BusEnd {
+    pub(crate) const fn of(gateway: Arc<Gateway>) -> Self {
+        Self { gateway }
+    }
+}
+
+impl FarEnd for BusEnd {
+    type Upstream = Relay;
+
+    fn obey(&mut self, envelope: Outgoing, _websocket: &mut WebSocket) -> Option<FromBus> {
+        let envelope = self.gateway.hub().send(envelope).err()?;
+        let full = Refusal::NotTaken("too much waits for the bus".to_owned());
+        Some(FromBus::Refused(envelope, full))
+    }
+
+    fn of_bus(letter: FromBus) -> Option<FromBus> {
+        Some(letter)
+    }
+
+    fn poll_next(&mut self, _context: &mut Context<'_>, _reads: bool) -> Poll<FromBus> {
+        Poll::Pending
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    async fn finish(self) {}
+}
