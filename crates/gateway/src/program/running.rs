@@ -250,15 +250,12 @@ impl Running {
             Read::Nothing => return false,
             Read::End => {
                 self.output = None;
-                messages.extend(self.decoder.end());
-                Ok(())
+                return true;
             }
+            Read::Some(_) if stops => return true,
             Read::Some(decoded) => decoded,
         };
-        if stops {
-            return true;
-        }
-        let stirs = messages.is_empty() && self.output.is_some();
+        let stirs = messages.is_empty();
         let said = messages.into_iter().map(|message| self.said(message));
         let said: Vec<_> = said.chain(stirs.then_some(FromProgram::Stirred)).collect();
         self.said.extend(said);

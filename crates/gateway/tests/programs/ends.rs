@@ -144,6 +144,21 @@ async fn a_client_that_vanishes_takes_its_program_along() {
 }
 
 #[tokio::test]
+async fn a_process_that_ends_gives_its_programs_the_time_to_end_in_order() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let program =
+        format!("trap 'sleep 0.3; echo bye > {path}; exit 0' INT; while :; do sleep 0.05; done");
+    let options = ["--kill-grace", "500ms", "--track", "lines"];
+    let mut gateway = script(&options, &program).await.unwrap();
+    let mut client = gateway.connect().await.unwrap();
+    gateway.signal(Signal::TERM).unwrap();
+    assert_eq!(client.closed().await.unwrap().0, Some(1012));
+    assert_eq!(gateway.exit().await.unwrap().code(), Some(0));
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "bye\n");
+}
+
+#[tokio::test]
 async fn nothing_is_left_when_the_gateway_is_told_to_hurry() {
     let stubborn = "trap '' INT TERM; echo $$; while :; do echo x; sleep 0.1; done";
     let mut gateway = script(&[], stubborn).await.unwrap();
