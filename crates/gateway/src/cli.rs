@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -29,6 +29,9 @@ pub enum Command {
     Serve(Box<ServeOptions>),
     /// Run a program for each client, with its stdin and stdout as the two ends of a WebSocket
     Run(Box<RunOptions>),
+    /// Do what websocketd does, by its own command line; also under the name websocketd
+    #[command(disable_help_flag = true)]
+    Websocketd(WebsocketdOptions),
     /// What is done to, or seen of, a gateway that runs.
     #[command(flatten)]
     Client(ClientCommand),
@@ -48,6 +51,28 @@ pub struct RunOptions {
 impl From<RunOptions> for ServeOptions {
     fn from(run: RunOptions) -> Self {
         Self { program: Some(run.program), ..run.options }
+    }
+}
+
+/// `slackwater websocketd`
+#[derive(Debug, Clone, Default, Args)]
+pub struct WebsocketdOptions {
+    /// As websocketd takes them: --help names them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS AND COMMAND")]
+    pub words: Vec<OsString>,
+}
+
+/// What the environment says of options.
+///
+/// # Errors
+/// A value that is none for its option.
+pub fn options_of_environment(variables: &[String]) -> Result<ServeOptions, clap::Error> {
+    let words = ["slackwater", "run", "--", "program"].map(OsString::from);
+    match parse(words, variables)? {
+        Command::Run(run) => Ok(run.options),
+        Command::Serve(_) | Command::Websocketd(_) | Command::Client(_) => {
+            Ok(ServeOptions::default())
+        }
     }
 }
 
@@ -157,6 +182,16 @@ pub struct RequestOptions {
 pub struct ManualOptions {
     /// Where they are to be
     pub directory: PathBuf,
+}
+
+/// A program that is called `websocketd` has websocketd's command line.
+pub fn by_name(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let name = arguments.first().and_then(|path| Path::new(path).file_name());
+    if name.is_some_and(|name| name == "websocketd") {
+        arguments.insert(1, "websocketd".into());
+    }
+    arguments
 }
 
 /// Reads a command line, its first word being the program's name, and the environment.

@@ -20,6 +20,7 @@ mod settings;
 mod surroundings;
 mod text;
 mod units;
+mod web;
 
 pub use addresses::{Network, Origin};
 pub use adopt::Adopted;
@@ -38,3 +39,4 @@ pub use settings::{Behind, Closing, Draining, Front, Limits, Log, Program, Setti
 pub use surroundings::{Surroundings, raise_open_files, socket_name};
 pub use text::Unfit;
 pub use units::{Patience, Period, Size};
+pub use web::Web;

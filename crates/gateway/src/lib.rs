@@ -22,3 +22,5 @@ pub mod gateway;
 pub mod operate;
 pub mod program;
 pub mod serve;
+mod web;
+pub mod websocketd;

@@ -1,5 +1,6 @@
 //! `slackwater`: one binary, whose `serve` is a gateway and whose other commands talk to one.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use slackwater::cli::{self, Command};
@@ -9,6 +10,7 @@ use slackwater::front::{Inherited, inherited};
 use slackwater::gateway::Configuration;
 use slackwater::operate::logs;
 use slackwater::serve::serve;
+use slackwater::websocketd::{self, Invocation};
 
 fn main() -> ExitCode {
     raise_open_files();
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
         }
     };
     let surroundings = Surroundings::of_process(&inherited);
-    let command = match cli::parse(std::env::args_os(), &surroundings.variables) {
+    let command = match cli::parse(cli::by_name(std::env::args_os()), &surroundings.variables) {
         Ok(command) => command,
         Err(error) => error.exit(),
     };
@@ -39,6 +41,35 @@ fn main() -> ExitCode {
     }
 }
 
+/// Does what websocketd's command line asks for; what is wrong is said with its exit codes.
+async fn websocketd(
+    words: Vec<OsString>,
+    surroundings: &Surroundings,
+    inherited: Vec<Inherited>,
+) -> anyhow::Result<ExitCode> {
+    let others = match cli::options_of_environment(&surroundings.variables) {
+        Ok(others) => others,
+        Err(error) => error.exit(),
+    };
+    let outcome = match websocketd::read(words, others) {
+        Ok(Invocation::Version(text)) => {
+            command::tell(&text);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(Invocation::Help(text)) => {
+            command::tell_aside(text);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(Invocation::Serve(options)) => serve_with(*options, surroundings, inherited).await,
+        Err(refused) => Err(refused.into()),
+    };
+    outcome.or_else(|error| {
+        let code = websocketd::exit_code(&error);
+        command::complain(&error);
+        Ok(ExitCode::from(code))
+    })
+}
+
 async fn run(
     command: Command,
     surroundings: &Surroundings,
@@ -47,6 +78,7 @@ async fn run(
     match command {
         Command::Client(command) => Ok(command::run(command, surroundings).await),
         Command::Serve(options) => serve_with(*options, surroundings, inherited).await,
+        Command::Websocketd(given) => websocketd(given.words, surroundings, inherited).await,
         Command::Run(run) => serve_with((*run).into(), surroundings, inherited).await,
     }
 }

@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 
 use crate::clients::Clients;
 use crate::command::print;
-use crate::config::{self, BusTls, RedisBus, Refuse, Secret, Settings, Transport, XmppBus, parts};
+use crate::config::{
+    self, BusTls, LogFormat, LogTo, RedisBus, Refuse, Secret, Settings, Transport, XmppBus, parts,
+};
 use crate::front::listener::Refusal;
 use crate::front::{Front, Inherited, ListenAddress, ListenError, Listener, Then};
 use crate::gateway::{Behind, Configuration, Gateway, Order};
@@ -23,6 +25,7 @@ use crate::operate::control::{ControlSocket, Server, SocketError};
 use crate::operate::signals::Signals;
 use crate::operate::systemd;
 use crate::program::Programs;
+use crate::web::redirect;
 
 /// Why a gateway could not begin to serve: for the operator to mend.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +92,8 @@ pub async fn serve(
     let admin = aside(settings.admin_listen, "the admin server").await?;
     let agent = aside(settings.agent_listen, "HAProxy's agent-check").await?;
 
+    let redirecting = redirecting(&settings, &bound).await?;
+
     let programs = parts::programs(&settings);
     let bus = if programs.is_some() { None } else { Some(join_bus(&settings).await?) };
     let behind = match &settings.behind {
@@ -116,12 +121,32 @@ pub async fn serve(
         .chain([Server::control(control, Arc::clone(&gateway) as _)])
         .collect();
     for address in front.addresses() {
+        if settings.log.format == LogFormat::Websocketd {
+            // In the words that tools wait for.
+            match address {
+                ListenAddress::Tcp(address) => {
+                    let scheme = if settings.front.tls.is_some() { "wss" } else { "ws" };
+                    tracing::info!("Starting WebSocket server   : {scheme}://{address}/");
+                }
+                ListenAddress::Unix(path) => {
+                    let path = path.display();
+                    tracing::info!("Starting WebSocket server   : unix socket at {path}");
+                }
+            }
+            continue;
+        }
         match &behind {
             Behind::Bus(bus) => tracing::info!(%address, bus, "serving"),
             Behind::Program(program) => tracing::info!(%address, program, "serving"),
         }
     }
-    greet(&bound);
+    if settings.log.to != LogTo::Stdout {
+        greet(&bound);
+    }
+    for (listener, to) in redirecting {
+        // Beside the rest, to the end of the process.
+        tokio::spawn(redirect(listener, settings.front.tls.is_some(), to));
+    }
     systemd::ready();
     let watched = Arc::clone(&gateway);
     // Beside the rest, to the end of the process.
@@ -189,6 +214,24 @@ async fn aside(
     let Some(address) = address else { return Ok(None) };
     let bound = TcpListener::bind(address).await;
     bound.map(Some).map_err(|reason| ServeError::Aside { whom, address, reason })
+}
+
+/// The ports from which browsers are sent to where we listen, and where that is.
+async fn redirecting(
+    settings: &Settings,
+    bound: &[ListenAddress],
+) -> Result<Vec<(TcpListener, SocketAddr)>, ServeError> {
+    let Some(port) = settings.web.redirect_port else { return Ok(Vec::new()) };
+    let mut all = Vec::new();
+    for listen in bound {
+        let ListenAddress::Tcp(to) = listen else { continue };
+        let from = SocketAddr::new(to.ip(), port);
+        if let Some(listener) = aside(Some(from), "browsers to be redirected").await? {
+            tracing::info!("Starting redirect server    : http://{from}/");
+            all.push((listener, *to));
+        }
+    }
+    Ok(all)
 }
 
 /// Carries out what the drain wants of the listeners, one order after the other.

@@ -12,6 +12,7 @@ use slackwater::config::{
     Behind, BusTls, ClientHeader, CloseFin, Facility, Framing, LogFormat, LogTo, Refuse,
     ServeOptions, Settings, Surroundings, Track, read_file,
 };
+use slackwater_lab::certificate::Certificate;
 
 #[test]
 fn the_defaults_are_those_of_the_help() {
@@ -63,6 +64,9 @@ fn the_sample_file_names_every_setting_with_its_default() {
         "health_path",
         "origin",
         "trusted_proxy",
+        "tls_certificate",
+        "tls_key",
+        "tls_client_authority",
         "max_connections",
         "max_programs",
     ];
@@ -75,7 +79,10 @@ fn the_sample_file_names_every_setting_with_its_default() {
         keys.push(key.to_owned());
         let text = format!("{line}\n");
         let read = in_file(&text).unwrap_or_else(|error| panic!("{key}: {error}"));
-        Settings::resolve(read, &surroundings()).unwrap();
+        // Those of TLS mean nothing alone, and name files that are not there.
+        if !key.starts_with("tls_") {
+            Settings::resolve(read, &surroundings()).unwrap();
+        }
         if !examples.contains(&key) {
             defaults.push_str(&text);
         }
@@ -355,7 +362,43 @@ fn every_option_can_be_set_in_the_file() {
     let definition = serve_definition();
     let in_no_file = |option: &&clap::Arg| !["config", "help"].contains(&option.get_id().as_str());
     let keys = definition.get_arguments().filter(in_no_file).count();
-    assert_eq!(keys, 59, "an option was added: set it in this test's file");
+    assert_eq!(keys, 62, "an option was added: set it in this test's file");
+}
+
+#[test]
+fn tls_is_read_with_its_files_and_a_new_certificate_is_taken_on() {
+    let made = || Certificate::of(&["localhost"]).unwrap();
+    let (first, second, other) = (made(), made(), made());
+    let (certificate, key) = (File::new(&first.certificate), File::new(&first.key));
+    let authority = File::new(&other.certificate);
+    let text = format!(
+        "tls_certificate = '{}'\ntls_key = '{}'\ntls_client_authority = '{}'\n",
+        certificate.path(),
+        key.path(),
+        authority.path()
+    );
+    let load = || {
+        let options = in_file(&text).unwrap();
+        Settings::resolve(options, &surroundings()).map_err(|error| error.to_string())
+    };
+    let before = load().unwrap();
+    let tls = before.front.tls.as_ref().unwrap();
+    assert_eq!(tls.certificate, PathBuf::from(certificate.path()));
+    assert_eq!(before.adopt(load().unwrap()).changed, [""; 0]);
+    // A certificate without its key is none.
+    std::fs::write(certificate.path(), &second.certificate).unwrap();
+    let wrong = load().unwrap_err();
+    assert!(wrong.starts_with(&format!("tls_certificate: {}: ", certificate.path())), "{wrong}");
+    std::fs::write(key.path(), &second.key).unwrap();
+    assert_eq!(before.adopt(load().unwrap()).changed, ["tls_certificate"]);
+    std::fs::write(authority.path(), "nothing").unwrap();
+    let wrong = load().unwrap_err();
+    assert!(wrong.contains(authority.path()) && wrong.contains("no certificate"), "{wrong}");
+    for (alone, needs) in [("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")] {
+        let options = in_file(&format!("{alone} = '/x'")).unwrap();
+        let wrong = Settings::resolve(options, &surroundings()).unwrap_err().to_string();
+        assert_eq!(wrong, format!("{alone}: expected {needs}, too"));
+    }
 }
 
 #[test]
@@ -365,7 +408,7 @@ fn what_only_a_bus_or_only_programs_have_is_refused_where_the_other_stands() {
         let options = match parse(words, &[]).unwrap() {
             Command::Serve(options) => *options,
             Command::Run(run) => (*run).into(),
-            Command::Client(command) => panic!("{command:?}"),
+            other @ (Command::Websocketd(_) | Command::Client(_)) => panic!("{other:?}"),
         };
         Settings::load(options, &surroundings()).map_err(|error| error.to_string())
     };
@@ -549,7 +592,7 @@ fn a_misspelt_variable_is_not_passed_over() {
 fn the_help_is_short() {
     for (words, most) in [
         (&["slackwater", "--help"][..], 22),
-        (&["slackwater", "serve", "--help"], 106),
+        (&["slackwater", "serve", "--help"], 112),
         (&["slackwater", "drain", "--help"], 22),
     ] {
         let help = parse(words.iter().map(OsString::from), &[]).unwrap_err().to_string();
@@ -586,8 +629,9 @@ fn options(flags: &[&str]) -> Result<ServeOptions, clap::Error> {
     let words = ["slackwater", "serve"].iter().chain(flags).map(OsString::from);
     match parse(words, &[])? {
         Command::Serve(options) => Ok(*options),
-        Command::Run(run) => panic!("{run:?}"),
-        Command::Client(command) => panic!("{command:?}"),
+        other @ (Command::Run(_) | Command::Websocketd(_) | Command::Client(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 

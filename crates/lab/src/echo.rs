@@ -24,6 +24,9 @@ pub fn settings() -> Settings {
         health_path: None,
         proxies: Default::default(),
         handshake_timeout: Duration::from_secs(10),
+        tls: None,
+        upgrade_headers: Vec::new(),
+        other_headers: Vec::new(),
         websocket: WebSocketSettings { max_message: MAX_MESSAGE, binary: Binary::Kept },
     }
 }

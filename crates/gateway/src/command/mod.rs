@@ -45,6 +45,16 @@ pub fn complain(error: &anyhow::Error) {
     print::error(format_args!("{error:#}"));
 }
 
+/// Says something on stdout. Whoever does not listen is not told.
+pub fn tell(text: &str) {
+    print::line(text).ok();
+}
+
+/// Says something on stderr that is no error.
+pub fn tell_aside(text: &str) {
+    print::aside(text);
+}
+
 /// Why a command could not do what it was asked; one line for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {

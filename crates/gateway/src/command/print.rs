@@ -21,6 +21,11 @@ pub(crate) fn raw(text: impl Display) -> Result<(), Failure> {
     })
 }
 
+/// Text on stderr as it is.
+pub(crate) fn aside(text: impl Display) {
+    write!(io::stderr().lock(), "{text}").unwrap_or_default();
+}
+
 /// A line on stderr for what went wrong. If even that cannot be written, the exit status says it.
 pub(crate) fn error(text: impl Display) {
     writeln!(io::stderr().lock(), "error: {text}").unwrap_or_default();

@@ -53,6 +53,7 @@ impl Settings {
             "ping_interval": front.ping_interval,
             "idle_timeout": front.idle_timeout,
             "handshake_timeout": front.handshake_timeout,
+            "tls_certificate": front.tls,
             "max_connections": limits.connections,
             "max_depth": limits.depth,
             "max_requests_in_flight": limits.requests_in_flight,

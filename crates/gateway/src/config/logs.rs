@@ -18,6 +18,8 @@ const SYSLOG: &str = "/dev/log";
 pub enum LogTo {
     /// Where systemd's journal, a container engine or a terminal reads them.
     Stderr,
+    /// Where websocketd's are looked for.
+    Stdout,
     /// The syslog that listens at this unix socket.
     Syslog(PathBuf),
     /// The end of this file, which may be renamed at any time.
@@ -33,6 +35,8 @@ pub enum LogFormat {
     Json,
     /// As OpenSRF's own programs write it.
     Opensrf,
+    /// As websocketd writes it.
+    Websocketd,
 }
 
 /// A syslog facility.
@@ -78,11 +82,12 @@ impl FromStr for LogTo {
     fn from_str(text: &str) -> Result<Self, Unfit> {
         match (text, text.strip_prefix("syslog:")) {
             ("stderr", _) => Ok(Self::Stderr),
+            ("stdout", _) => Ok(Self::Stdout),
             ("syslog", _) => Ok(Self::Syslog(SYSLOG.into())),
             (_, Some(path)) if path.starts_with('/') => Ok(Self::Syslog(path.into())),
-            // A word alone is a misspelt one of the two, not a file.
+            // A word alone is a misspelt one of these, not a file.
             (path, None) if path.contains('/') => Ok(Self::File(path.into())),
-            _ => Err(Unfit::expected("stderr, syslog, or the path of a file")),
+            _ => Err(Unfit::expected("stderr, stdout, syslog, or the path of a file")),
         }
     }
 }
@@ -174,7 +179,7 @@ mod tests {
         assert_eq!("./log".parse(), Ok(LogTo::File("./log".into())));
         assert!("sylog".parse::<LogTo>().is_err() && "".parse::<LogTo>().is_err());
         let format = "xml".parse::<LogFormat>().unwrap_err().to_string();
-        assert_eq!(format, "expected text or json or opensrf");
+        assert_eq!(format, "expected text or json or opensrf or websocketd");
         assert_eq!("local7".parse::<Facility>().map(Facility::number), Ok(23));
         assert!("local8".parse::<Facility>().is_err());
         assert!("a b".parse::<LogTag>().is_err() && "site-1".parse::<LogTag>().is_ok());

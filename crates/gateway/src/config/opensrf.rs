@@ -268,7 +268,7 @@ mod tests {
             (
                 "<logfile>syslog",
                 "<logfile>sylog",
-                "<gateway><logfile>: expected stderr, syslog, or the path",
+                "<gateway><logfile>: expected stderr, stdout, syslog, or the path",
             ),
             (
                 "<syslog>local2",

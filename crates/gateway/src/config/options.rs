@@ -19,6 +19,7 @@ use super::choices::{
 use super::logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 use super::text::list;
 use super::units::{Patience, Period, Size};
+use super::web::Web;
 use crate::front::ListenAddress;
 
 /// Every setting of the gateway; what is absent has its default.
@@ -39,6 +40,10 @@ pub struct ServeOptions {
     #[arg(skip)]
     #[serde(skip)]
     pub program: Option<Vec<OsString>>,
+    /// What is served beside WebSockets, by websocketd's command line.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub web: Option<Web>,
     /// Where clients connect: ADDRESS:PORT or unix:/path; repeatable. Sockets that systemd passes on
     /// are used in any case, and in place of the default [default: 127.0.0.1:7682]
     #[arg(long, env = "SLACKWATER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
@@ -191,6 +196,20 @@ pub struct ServeOptions {
     #[arg(long, env = "SLACKWATER_PROXY_PROTOCOL", value_name = "true|false", num_args = 0..=1,
           require_equals = true, default_missing_value = "true", help_heading = "Clients")]
     pub proxy_protocol: Option<bool>,
+    /// Speak TLS with the certificate in this PEM file, and those that vouch for it [default: off]
+    #[arg(long, env = "SLACKWATER_TLS_CERTIFICATE", value_name = "FILE", help_heading = "Clients")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's key, in PEM
+    #[arg(long, env = "SLACKWATER_TLS_KEY", value_name = "FILE", help_heading = "Clients")]
+    pub tls_key: Option<PathBuf>,
+    /// Take only clients whose certificate one in this PEM file has signed [default: any]
+    #[arg(
+        long,
+        env = "SLACKWATER_TLS_CLIENT_AUTHORITY",
+        value_name = "FILE",
+        help_heading = "Clients"
+    )]
+    pub tls_client_authority: Option<PathBuf>,
     /// Ping clients that are silent for so long; 0s never [default: 30s]
     #[arg(long, env = "SLACKWATER_PING_INTERVAL", value_name = "TIME", help_heading = "Clients")]
     pub ping_interval: Option<Period>,
@@ -252,10 +271,10 @@ pub struct ServeOptions {
     /// Log from this level on; or a filter: info,slackwater::hub=debug [default: info]
     #[arg(long, env = "SLACKWATER_LOG_LEVEL", value_name = "LEVEL", help_heading = "Logs")]
     pub log_level: Option<LogFilter>,
-    /// Log to stderr, to syslog, or to the end of this file [default: stderr]
+    /// Log to stderr or stdout, to syslog, or to the end of this file [default: stderr]
     #[arg(long, env = "SLACKWATER_LOG_TO", value_name = "WHERE", help_heading = "Logs")]
     pub log_to: Option<LogTo>,
-    /// How each line is written: text, json, or opensrf, syslog's own default [default: text]
+    /// How each line is written: text, json, websocketd, or opensrf, syslog's default [default: text]
     #[arg(long, env = "SLACKWATER_LOG_FORMAT", value_name = "FORMAT", help_heading = "Logs")]
     pub log_format: Option<LogFormat>,
     /// Put this behind the program's name in lines for syslog and OpenSRF [default: none]
@@ -348,14 +367,15 @@ impl ServeOptions {
         misplaced.iter().find(|(_, given)| *given).map(|(key, _)| *key)
     }
 
-    /// These options, and for what they leave open those of `lower`. `config` and `program` are not
-    /// among them: a file cannot name another, nor what is run.
+    /// These options, and for what they leave open those of `lower`. `config`, `program` and `web`
+    /// are not among them: a file cannot name another, nor what is run or served.
     pub fn over(self, lower: Self) -> Self {
         macro_rules! each {
             ($($option:ident),+ $(,)?) => {
                 Self {
                     config: self.config,
                     program: self.program,
+                    web: self.web,
                     $($option: self.$option.or(lower.$option)),+
                 }
             };
@@ -399,6 +419,9 @@ impl ServeOptions {
             trusted_proxy,
             client_header,
             proxy_protocol,
+            tls_certificate,
+            tls_key,
+            tls_client_authority,
             ping_interval,
             idle_timeout,
             handshake_timeout,

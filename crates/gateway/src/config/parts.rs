@@ -7,10 +7,10 @@ use slackwater_core::osrf::wrapper::Rules;
 use slackwater_core::session::program::ProgramRules;
 use slackwater_core::{drain, session, track};
 
-use super::{Behind, ClientHeader, CloseFin, Framing, Settings, Track};
+use super::{Behind, ClientHeader, CloseFin, Framing, LogFormat, Settings, Track};
 use crate::front::{self, handshake, websocket};
 use crate::gateway::Limits;
-use crate::program;
+use crate::{program, websocketd};
 
 /// What each session goes by.
 pub(crate) fn session(settings: &Settings) -> session::Config {
@@ -42,6 +42,8 @@ pub(crate) fn session(settings: &Settings) -> session::Config {
     }
 }
 
+const OUR_SOFTWARE: &str = concat!("slackwater/", env!("CARGO_PKG_VERSION"));
+
 /// How programs are run, if they are.
 pub(crate) fn programs(settings: &Settings) -> Option<program::Settings> {
     let Behind::Program(name, arguments) = &settings.behind else { return None };
@@ -60,7 +62,11 @@ pub(crate) fn programs(settings: &Settings) -> Option<program::Settings> {
         Framing::Json => program::Framing::Json,
     };
     let file = std::path::Path::new(name).file_name().unwrap_or(name);
+    let websocketd = settings.log.format == LogFormat::Websocketd;
     Some(program::Settings {
+        scripts: settings.web.scripts.clone(),
+        trails: websocketd,
+        web: settings.web.clone(),
         command: program::Command {
             program: name.clone(),
             arguments: arguments.clone(),
@@ -68,13 +74,13 @@ pub(crate) fn programs(settings: &Settings) -> Option<program::Settings> {
             hears_usr1: track == track::Track::Program || how.relay_usr1,
         },
         environment: program::Environment {
-            software: concat!("slackwater/", env!("CARGO_PKG_VERSION")).to_owned(),
+            software: if websocketd { websocketd::SOFTWARE } else { OUR_SOFTWARE }.to_owned(),
             passed: how
                 .pass_env
                 .iter()
                 .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
                 .collect(),
-            https: false,
+            https: settings.front.tls.is_some(),
         },
         manners: program::Manners {
             framing,
@@ -84,7 +90,11 @@ pub(crate) fn programs(settings: &Settings) -> Option<program::Settings> {
         payload: if how.binary { program::Payload::Binary } else { program::Payload::Text },
         max_message: settings.limits.message_size,
         max_programs: how.max_programs.unwrap_or(usize::MAX),
-        full: StatusCode::SERVICE_UNAVAILABLE,
+        full: if websocketd {
+            StatusCode::TOO_MANY_REQUESTS
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
         rules: ProgramRules {
             name: file.to_string_lossy().into(),
             track,
@@ -121,6 +131,7 @@ pub(crate) fn front(settings: &Settings) -> front::Settings {
             path: settings.front.path.as_ref().map(|path| path.as_str().to_owned()),
             origins: settings.front.origins.iter().map(|origin| origin.rule().clone()).collect(),
             same_origin: settings.front.same_origin,
+            requires_origin: settings.web.requires_origin,
         },
         health_path: settings.front.health_path.as_ref().map(|path| {
             // So that / means /livez, and /health/ means /health.
@@ -135,9 +146,16 @@ pub(crate) fn front(settings: &Settings) -> front::Settings {
             protocol: settings.front.proxy_protocol,
         },
         handshake_timeout: settings.front.handshake_timeout,
+        tls: settings.front.tls.clone(),
+        upgrade_headers: settings.web.upgrade_headers.clone(),
+        other_headers: settings.web.other_headers.clone(),
         websocket: websocket::Settings {
-            // A message somewhat too large gets an answer; only a far larger one gets a Close.
-            max_message: settings.limits.message_size.saturating_mul(2).max(FLOOR),
+            max_message: match settings.behind {
+                // One somewhat too large gets an answer; only a far larger one gets a Close.
+                Behind::Bus => settings.limits.message_size.saturating_mul(2).max(FLOOR),
+                // There is no answer that every program's client would understand.
+                Behind::Program(..) => settings.limits.message_size,
+            },
             binary: websocket::Binary::TextIfUtf8,
         },
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::front::ListenAddress;
+use crate::front::{ListenAddress, Tls};
 use slackwater_core::osrf::check::MAX_DEPTH;
 
 use super::addresses::{Network, Origin};
@@ -22,6 +22,7 @@ use super::options::ServeOptions;
 use super::surroundings::Surroundings;
 use super::text::Unfit;
 use super::units::{Patience, Period, Size};
+use super::web::Web;
 
 /// The settings of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct Settings {
     pub ingress: Ingress,
     /// How programs are run, if they stand in the bus's place.
     pub program: Program,
+    /// What is served beside WebSockets.
+    pub web: Web,
     /// How a drain goes.
     pub drain: Draining,
     /// How a connection is closed.
@@ -147,6 +150,8 @@ pub struct Front {
     pub idle_timeout: Option<Duration>,
     /// How long a client's HTTP request may take; more than zero.
     pub handshake_timeout: Duration,
+    /// TLS, if it is spoken.
+    pub tls: Option<Tls>,
 }
 
 /// What one client, and all of them, may use; each at least 1.
@@ -285,7 +290,7 @@ impl Settings {
         let log_to = options.log_to.unwrap_or(LogTo::Stderr);
         let by_place = match log_to {
             LogTo::Syslog(_) => LogFormat::Opensrf,
-            LogTo::Stderr | LogTo::File(_) => LogFormat::Text,
+            LogTo::Stderr | LogTo::Stdout | LogTo::File(_) => LogFormat::Text,
         };
         let bus = options.bus.unwrap_or_else(|| "embedded:".into());
         let bus = bus.read().map_err(|reason| ConfigError::Option { key: "bus", reason })?;
@@ -332,6 +337,7 @@ impl Settings {
             admin_listen: options.admin_listen,
             agent_listen: options.agent_listen,
             ingress: options.ingress.unwrap_or_default(),
+            web: options.web.unwrap_or_default(),
             program: Program {
                 track,
                 track_idle: period(options.track_idle, seconds(2)),
@@ -369,6 +375,7 @@ impl Settings {
                 ping_interval: period_or_off(options.ping_interval, Some(seconds(30))),
                 idle_timeout: period_or_off(options.idle_timeout, None),
                 handshake_timeout: patience(options.handshake_timeout, seconds(10)),
+                tls: tls(options.tls_certificate, options.tls_key, options.tls_client_authority)?,
             },
             limits: Limits {
                 connections: count(options.max_connections, surroundings.connections()),
@@ -393,6 +400,32 @@ impl Settings {
                 message_size: options.message_size_warning.map(Size::bytes),
             },
         })
+    }
+}
+
+/// Reads the files of TLS, if any is named.
+fn tls(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    client_authority: Option<PathBuf>,
+) -> Result<Option<Tls>, ConfigError> {
+    let needs = |key, other: &str| {
+        Err(ConfigError::Option { key, reason: Unfit::expected(format!("{other}, too")) })
+    };
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => match Tls::read(certificate, key, client_authority) {
+            Ok(tls) => Ok(Some(tls)),
+            Err(error) => Err(ConfigError::Option {
+                key: "tls_certificate",
+                reason: Unfit(error.to_string()),
+            }),
+        },
+        (Some(_), None) => needs("tls_certificate", "tls_key"),
+        (None, Some(_)) => needs("tls_key", "tls_certificate"),
+        (None, None) if client_authority.is_some() => {
+            needs("tls_client_authority", "tls_certificate and tls_key")
+        }
+        (None, None) => Ok(None),
     }
 }
 

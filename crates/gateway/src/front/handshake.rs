@@ -22,6 +22,8 @@ pub struct Rules {
     pub origins: Vec<OriginRule>,
     /// Pages of our own host may connect, others only by `origins`.
     pub same_origin: bool,
+    /// Who names no page is refused.
+    pub requires_origin: bool,
 }
 
 /// Why a request is no handshake that we accept.
@@ -99,7 +101,7 @@ pub fn check(request: &Parts, rules: &Rules) -> Result<String, Refused> {
     require(STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16), Refused::Key)?;
     let empty = only(headers, &CONTENT_LENGTH).is_none_or(|length| length == "0");
     require(empty && !headers.contains_key(TRANSFER_ENCODING), Refused::Body)?;
-    if headers.contains_key(ORIGIN) {
+    if headers.contains_key(ORIGIN) || rules.requires_origin {
         let page = only(headers, &ORIGIN).ok_or(Refused::Origin)?;
         let allowed = origin::allowed(page, host, &rules.origins, rules.same_origin);
         require(allowed, Refused::Origin)?;

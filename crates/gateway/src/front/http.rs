@@ -5,30 +5,34 @@
 //! socket that a successor will have may finish his handshake, for a second.
 
 use std::convert::Infallible;
-use std::future::{poll_fn, ready};
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Method, Request, Response, StatusCode, request::Parts};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::address::{ClientAddress, Proxies};
 use super::handshake::{self, Refused};
 use super::stream::Stream;
 use super::websocket::{self, WebSocket};
-use super::{Arrival, Client, Denied, Handler, Shared, page, proxy_header};
+use super::{Arrival, Client, Denied, Handler, Shared, Tls, page, proxy_header};
 use crate::operate::readiness::Probe;
 
 /// How requests are answered.
@@ -43,6 +47,12 @@ pub struct Settings {
     pub proxies: Proxies,
     /// From the accept to the last byte of the answer.
     pub handshake_timeout: Duration,
+    /// TLS, if it is spoken.
+    pub tls: Option<Tls>,
+    /// Put into every answer that opens a WebSocket.
+    pub upgrade_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Put into every other answer.
+    pub other_headers: Vec<(HeaderName, HeaderValue)>,
     /// What the WebSockets accept.
     pub websocket: websocket::Settings,
 }
@@ -62,7 +72,14 @@ const RETRY: &str = "5";
 /// How long who was accepted just before the process began to end may take for his handshake.
 const FINISHING: Duration = Duration::from_secs(1);
 
-type Answer = Response<Full<Bytes>>;
+/// An answer over HTTP.
+pub type Answer = Response<Body>;
+
+/// The body of an answer.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// How long an answer of a web server, files and scripts, may take.
+const SERVING: Duration = Duration::from_secs(300);
 
 /// How a connection came in.
 #[derive(Debug, Clone, Copy)]
@@ -135,10 +152,30 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
             }
         }
     }
+    if let Some(tls) = &settings.tls {
+        let secured = tokio::select! {
+            biased;
+            secured = tls.acceptor().accept(stream) => secured,
+            // Nobody can be told anything yet.
+            () = refusing(shared, inherited) => return Left::Nothing,
+            () = sleep_until(time_is_up) => return Left::Nothing,
+        };
+        match secured {
+            Ok(secured) => stream = Stream::Tls(Box::new(secured)),
+            Err(error) => {
+                tracing::debug!(client = %peer, %error, "no TLS");
+                return Left::Nothing;
+            }
+        }
+    }
     let decision = OnceLock::new();
+    let serving = Notify::new();
     let service = service_fn(|request: Request<Incoming>| {
         let door = Door { peer, inherited };
-        ready(Ok::<_, Infallible>(answer(request, door, shared, &settings, &decision)))
+        let (settings, decision, serving) = (&settings, &decision, &serving);
+        Box::pin(async move {
+            Ok::<_, Infallible>(answer(request, door, shared, settings, decision, serving).await)
+        })
     });
     let mut http = http1::Builder::new();
     // The time of the whole exchange is bounded below.
@@ -153,7 +190,13 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
                 std::future::pending::<()>().await;
             }
         };
-        let (refusing, time_is_up) = (pin!(refusing), pin!(sleep_until(time_is_up)));
+        let time_is_up = async {
+            tokio::select! {
+                () = sleep_until(time_is_up) => {}
+                () = serving.notified() => sleep(SERVING).await,
+            }
+        };
+        let (refusing, time_is_up) = (pin!(refusing), pin!(time_is_up));
         tokio::select! {
             biased;
             result = poll_fn(|context| connection.poll_without_shutdown(context)) => {
@@ -192,44 +235,52 @@ async fn refusing<H: Handler>(shared: &Shared<H>, inherited: bool) {
     // A gate that is gone refuses too: the process is ending.
     let order = gate.wait_for(|order| order.refuses()).await.map(|order| *order);
     if inherited && order.is_ok_and(|order| order.leaves()) {
-        tokio::time::sleep(FINISHING).await;
+        sleep(FINISHING).await;
     }
 }
 
-fn answer<H: Handler>(
+async fn answer<H: Handler>(
     request: Request<Incoming>,
     door: Door,
     shared: &Shared<H>,
     settings: &Settings,
     decision: &OnceLock<Decision<H::Permit>>,
+    serving: &Notify,
 ) -> Answer {
-    let (request, _no_body_is_read) = request.into_parts();
-    let (decided, mut answer) = decide(&request, door, shared, settings);
-    match decided {
+    let order = *shared.gate.borrow();
+    let (decided, mut answer) = if order.refuses() && !(door.inherited && order.leaves()) {
+        (Decision::Answered, unavailable("this server takes no new clients now"))
+    } else if handshake::asks_for_websocket(request.headers()) {
+        let (request, _no_body_is_read) = request.into_parts();
+        upgrade(&request, door, shared, settings)
+    } else {
+        // From here on it is not interrupted any more.
+        decision.set(Decision::Answered).ok();
+        (Decision::Answered, ordinary(request, door, shared, settings, serving).await)
+    };
+    let headers = match decided {
         // Not by hyper's `keep_alive(false)`: that writes `close` into the 101 as well.
         Decision::Answered => {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            &settings.other_headers
         }
-        Decision::Upgrade { .. } => {}
+        Decision::Upgrade { .. } => &settings.upgrade_headers,
+    };
+    for (name, value) in headers {
+        answer.headers_mut().append(name, value.clone());
     }
     // One request a connection: the first decision is the only one.
     decision.set(decided).ok();
     answer
 }
 
-fn decide<H: Handler>(
+/// A request that asks for a WebSocket.
+fn upgrade<H: Handler>(
     request: &Parts,
     door: Door,
     shared: &Shared<H>,
     settings: &Settings,
 ) -> (Decision<H::Permit>, Answer) {
-    let order = *shared.gate.borrow();
-    if order.refuses() && !(door.inherited && order.leaves()) {
-        return (Decision::Answered, unavailable("this server takes no new clients now"));
-    }
-    if !handshake::asks_for_websocket(&request.headers) {
-        return (Decision::Answered, ordinary(request, shared, settings));
-    }
     let accept = match handshake::check(request, &settings.rules) {
         Ok(accept) => accept,
         Err(refused) => {
@@ -249,33 +300,56 @@ fn decide<H: Handler>(
 }
 
 /// A request that asks for no WebSocket.
-fn ordinary<H: Handler>(request: &Parts, shared: &Shared<H>, settings: &Settings) -> Answer {
-    let path = request.uri.path();
+async fn ordinary<H: Handler>(
+    request: Request<Incoming>,
+    door: Door,
+    shared: &Shared<H>,
+    settings: &Settings,
+    serving: &Notify,
+) -> Answer {
+    let path = request.uri().path();
     let below = settings.health_path.as_deref().and_then(|health| path.strip_prefix(health));
     let probe = below.and_then(Probe::at);
-    if path != "/" && probe.is_none() {
-        return text(StatusCode::NOT_FOUND, "nothing here");
-    }
-    if request.method != Method::GET && request.method != Method::HEAD {
-        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD");
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return answer;
-    }
-    if let Some(probe) = probe {
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    if let Some(probe) = probe.filter(|_| reads) {
         let (status, reason) = shared.handler.health(probe);
         let mut answer = text(status, &reason);
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         return answer;
     }
+    let is_front_page = path == "/" || probe.is_some();
+    if shared.handler.serves() {
+        serving.notify_one();
+        let client = door.peer.behind(&settings.proxies, request.headers());
+        return shared.handler.serve(request, client).await;
+    }
+    if !is_front_page {
+        return text(StatusCode::NOT_FOUND, "nothing here");
+    }
+    if !reads {
+        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD");
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return answer;
+    }
+    console(settings.rules.path.as_deref().unwrap_or("/"))
+}
+
+/// The page to try the WebSockets at this path with.
+pub(crate) fn console(websocket_path: &str) -> Answer {
     let mut nonce = [0; 16];
     if getrandom::fill(&mut nonce).is_err() {
         return text(StatusCode::INTERNAL_SERVER_ERROR, "no randomness");
     }
-    page::response(settings.rules.path.as_deref().unwrap_or("/"), &nonce)
+    page::response(websocket_path, &nonce).map(whole)
+}
+
+/// A body that is there already.
+fn whole(body: Full<Bytes>) -> Body {
+    body.map_err(|never| match never {}).boxed_unsync()
 }
 
 fn switching(accept: &str) -> Answer {
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(whole(Full::default()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -312,8 +386,9 @@ fn unavailable(why: &str) -> Answer {
     answer
 }
 
-fn text(status: StatusCode, line: &str) -> Answer {
-    let mut answer = Response::new(Full::from(format!("{line}\n")));
+/// A line of text as an answer.
+pub(crate) fn text(status: StatusCode, line: &str) -> Answer {
+    let mut answer = Response::new(whole(Full::from(format!("{line}\n"))));
     *answer.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, plain);

@@ -410,7 +410,7 @@ impl Drop for SocketFile {
 
 fn reason(error: &io::Error) -> String {
     let words = [
-        (io::ErrorKind::AddrInUse, "address in use"),
+        (io::ErrorKind::AddrInUse, "address already in use"),
         (io::ErrorKind::AddrNotAvailable, "not an address of this host"),
         (io::ErrorKind::PermissionDenied, "permission denied"),
     ];

@@ -10,7 +10,8 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use ::http::StatusCode;
+use ::http::{Request, StatusCode};
+use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
@@ -29,13 +30,16 @@ pub mod origin;
 mod page;
 pub mod proxy_header;
 pub mod stream;
+pub mod tls;
 pub mod websocket;
 
 pub use self::address::{ClientAddress, ClientHeader, Proxies};
-pub use self::http::Settings;
+pub use self::http::{Answer, Body, Settings};
+pub(crate) use self::http::{console, text};
 pub use self::inherited::Inherited;
 pub use self::listener::{ListenAddress, ListenError, Listener};
 pub use self::stream::Stream;
+pub use self::tls::Tls;
 pub use self::websocket::WebSocket;
 
 /// Whom the clients are handed to.
@@ -51,6 +55,22 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Answers a load balancer, while the front serves.
     fn health(&self, probe: Probe) -> (StatusCode, String);
+
+    /// Whether requests that ask for no WebSocket are answered by [`serve`](Self::serve), and not
+    /// by the front's own page.
+    fn serves(&self) -> bool {
+        false
+    }
+
+    /// Answers a request that asks for no WebSocket.
+    fn serve(
+        &self,
+        request: Request<Incoming>,
+        client: ClientAddress,
+    ) -> impl Future<Output = Answer> + Send {
+        let _unread = (request, client);
+        std::future::ready(text(StatusCode::NOT_FOUND, "nothing here"))
+    }
 
     /// A client is there. The body of this function runs before [`Front::refuse`] can return; the
     /// future is spawned as the client's task, and the connection ends with it.

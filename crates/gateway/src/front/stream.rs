@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use rustix::ioctl::{Getter, Opcode, ioctl};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 /// A connected stream socket.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Through a socket in the file system.
     Unix(UnixStream),
+    /// Over TLS on one of these.
+    Tls(Box<TlsStream<Self>>),
 }
 
 impl Stream {
@@ -28,7 +31,7 @@ impl Stream {
     /// kernel memory, which is somewhat more than was written. 0 when the socket cannot tell.
     #[must_use]
     pub fn unsent(&self) -> usize {
-        let queued = send_queue(self.descriptor()).unwrap_or(0);
+        let queued = send_queue(self.socket()).unwrap_or(0);
         usize::try_from(queued).unwrap_or(0)
     }
 
@@ -43,13 +46,16 @@ impl Stream {
                 }
             }
             Self::Unix(socket) => drop(socket),
+            Self::Tls(tls) => tls.into_inner().0.abort(),
         }
     }
 
-    fn descriptor(&self) -> BorrowedFd<'_> {
+    /// The socket under it.
+    fn socket(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(socket) => socket.as_fd(),
             Self::Unix(socket) => socket.as_fd(),
+            Self::Tls(tls) => tls.get_ref().0.socket(),
         }
     }
 }
@@ -74,6 +80,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(context, buffer),
             Self::Unix(socket) => Pin::new(socket).poll_read(context, buffer),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_read(context, buffer),
         }
     }
 }
@@ -87,6 +94,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write(context, bytes),
             Self::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write(context, bytes),
         }
     }
 
@@ -98,6 +106,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(context, slices),
             Self::Unix(socket) => Pin::new(socket).poll_write_vectored(context, slices),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(context, slices),
         }
     }
 
@@ -109,6 +118,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(context),
             Self::Unix(socket) => Pin::new(socket).poll_flush(context),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(context),
         }
     }
 
@@ -116,6 +126,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(context),
             Self::Unix(socket) => Pin::new(socket).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(context),
         }
     }
 }

@@ -15,6 +15,7 @@ mod file;
 mod opensrf;
 mod queue;
 mod syslog;
+mod websocketd;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -29,10 +30,14 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 use self::file::FollowedFile;
 use self::opensrf::{Head, OpensrfFormat};
 use self::syslog::{Syslog, SyslogSocket};
+use self::websocketd::WebsocketdFormat;
 use crate::config::{Log, LogFormat, LogTo};
 
 /// The target of the activity log's events.
 pub(crate) const ACTIVITY: &str = "activity";
+
+/// The target of the access log's events, a line for each request over HTTP.
+pub(crate) const ACCESS: &str = "access";
 
 /// What OpenSRF's gateway calls itself in its lines.
 const PROGRAM: &str = "client";
@@ -86,6 +91,9 @@ pub fn install(log: &Log) -> io::Result<Logging> {
             let ansi = io::stderr().is_terminal();
             (lines(log, Head::Dated(name), ansi, io::stderr), None)
         }
+        LogTo::Stdout => {
+            (lines(log, Head::Dated(name), io::stdout().is_terminal(), io::stdout), None)
+        }
         LogTo::File(path) => {
             let file = FollowedFile::open(path, Arc::clone(&look_now))
                 .map_err(|error| named(&format!("log_to {}", path.display()), &error))?;
@@ -120,7 +128,7 @@ fn filter(log: &Log) -> io::Result<EnvFilter> {
 /// They cannot; the text says why.
 pub(crate) fn try_place(to: &LogTo) -> io::Result<()> {
     match to {
-        LogTo::Stderr => Ok(()),
+        LogTo::Stderr | LogTo::Stdout => Ok(()),
         LogTo::File(path) => FollowedFile::open(path, Arc::default()).map(drop),
         LogTo::Syslog(path) => SyslogSocket::open(path).map(drop),
     }
@@ -135,6 +143,7 @@ where
     match log.format {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Websocketd => layer.event_format(WebsocketdFormat).boxed(),
         LogFormat::Opensrf => layer.event_format(OpensrfFormat::new(head, log.max_length)).boxed(),
     }
 }

@@ -29,9 +29,9 @@ pub struct Environment {
 /// Which script is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Script<'a> {
-    /// The part of the URL's path that names it.
+    /// The part of the URL's path that names it, decoded.
     pub(crate) name: &'a str,
-    /// What follows.
+    /// What follows, decoded.
     pub(crate) info: &'a str,
 }
 
@@ -87,10 +87,11 @@ impl Environment {
         let taken = |name: &OsString| variables.iter().any(|(own, _)| own == name);
         let passed: Vec<_> = self.passed.iter().filter(|(name, _)| !taken(name)).cloned().collect();
         variables.extend(passed);
-        // No value can hold a NUL: it would end there.
+        // No value can hold a NUL: it would end there. One of several lines would be taken for more.
         for (_, value) in &mut variables {
             let mut bytes = std::mem::take(value).into_vec();
             bytes.retain(|byte| *byte != 0);
+            bytes.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
             *value = OsString::from_vec(bytes);
         }
         variables

@@ -10,20 +10,35 @@ mod errors;
 pub mod framing;
 pub mod process;
 mod running;
+pub(crate) mod scripts;
+mod trail;
 
 pub(crate) use self::clients::Programs;
 pub use self::environment::Environment;
+pub(crate) use self::environment::Script;
+pub(crate) use self::errors::Lines as ErrorLines;
 pub use self::framing::{Framing, Payload};
 pub use self::process::Command;
 pub use self::running::{Errors, Manners};
+pub(crate) use self::trail::url;
+
+use std::path::PathBuf;
 
 use slackwater_core::session::program::ProgramRules;
+
+use crate::config::Web;
 
 /// The programs of one gateway.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What is started.
+    /// What is started; of a directory of programs, its file is empty.
     pub command: Command,
+    /// The directory in which the URL names the program, if it does.
+    pub scripts: Option<PathBuf>,
+    /// Whether the log says who has come and gone, as websocketd's does.
+    pub trails: bool,
+    /// What is served beside WebSockets.
+    pub web: Web,
     /// What it finds in its environment.
     pub environment: Environment,
     /// How it is spoken to and ended.

@@ -142,13 +142,22 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Ends it and its group at once.
+    pub(crate) fn end(&mut self) {
+        if !self.reaped {
+            self.signal(Signal::KILL);
+            // What was killed ends at once, but not at this instant.
+            waitid(WaitId::Pid(self.leader), WaitIdOptions::EXITED).ok();
+            self.reaped = true;
+        }
+    }
+}
+
 impl Drop for Process {
     /// Only when its client's task was not run to its end.
     fn drop(&mut self) {
-        if !self.reaped {
-            self.signal(Signal::KILL);
-            self.exit(WaitIdOptions::empty());
-        }
+        self.end();
     }
 }
 

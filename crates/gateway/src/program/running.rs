@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::errors;
 use super::framing::{Broken, Decoder, Framing};
 use super::process::{Pipes, Process};
+use super::trail::Trail;
 
 /// Where a program's stderr goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub struct Manners {
 pub(crate) struct Running {
     process: Process,
     manners: Manners,
+    trail: Option<Box<Trail>>,
     input: Option<Sender>,
     output: Option<Receiver>,
     errors: Option<Receiver>,
@@ -106,10 +108,17 @@ thread_local! {
 }
 
 impl Running {
-    pub(crate) fn new(process: Process, pipes: Pipes, decoder: Decoder, manners: Manners) -> Self {
+    pub(crate) fn new(
+        process: Process,
+        pipes: Pipes,
+        decoder: Decoder,
+        manners: Manners,
+        trail: Option<Box<Trail>>,
+    ) -> Self {
         Self {
             process,
             manners,
+            trail,
             input: Some(pipes.input),
             output: Some(pipes.output),
             errors: Some(pipes.errors),
@@ -165,6 +174,9 @@ impl Running {
             if self.ending == Ending::Gone { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+        if let Some(trail) = &self.trail {
+            trail.end(self.process.id());
+        }
     }
 
     /// The next thing that it does. What it says is read only if `reads`; once it is to end, it is
@@ -288,10 +300,12 @@ impl Running {
     }
 
     fn tell_error(&mut self, line: String) {
-        match self.manners.errors {
-            Errors::Logged => tracing::warn!(pid = self.process.id(), line, "stderr"),
-            Errors::Passed if self.stops() => {}
-            Errors::Passed => {
+        let pid = self.process.id();
+        match (self.manners.errors, &self.trail) {
+            (Errors::Logged, None) => tracing::warn!(pid, line, "stderr"),
+            (Errors::Logged, Some(trail)) => trail.complaint(pid, &line),
+            (Errors::Passed, _) if self.stops() => {}
+            (Errors::Passed, _) => {
                 let message = self.wrapped("stderr", Message::Text(line));
                 self.said.push_back(FromProgram::Aside(message));
             }

@@ -70,6 +70,9 @@ fn settings() -> Settings {
         health_path: None,
         proxies: Default::default(),
         handshake_timeout: Duration::from_secs(10),
+        tls: None,
+        upgrade_headers: Vec::new(),
+        other_headers: Vec::new(),
         websocket: WebSocketSettings { max_message: 1 << 20, binary: Binary::TextIfUtf8 },
     }
 }

@@ -36,7 +36,7 @@ async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     assert!(path.exists(), "it is left behind");
     let front = start_at(&path).unwrap();
     let error = start_at(&path).unwrap_err().to_string();
-    assert_eq!(error, format!("cannot listen on unix:{}: address in use", path.display()));
+    assert_eq!(error, format!("cannot listen on unix:{}: address already in use", path.display()));
     assert!(answer(&path).await.unwrap().starts_with("HTTP/1.1 101 "), "the first goes on");
     front.close().await;
 }
@@ -55,7 +55,7 @@ async fn an_address_that_cannot_be_had_is_named() {
     let (_front, busy) = start(settings());
     let bind = |address: &str| Listener::bind(address.parse().unwrap(), Refusal::Shut);
     let error = bind(&busy.to_string()).unwrap_err().to_string();
-    assert_eq!(error, format!("cannot listen on {busy}: address in use"));
+    assert_eq!(error, format!("cannot listen on {busy}: address already in use"));
     let error = bind("192.0.2.1:7682").unwrap_err().to_string();
     assert_eq!(error, "cannot listen on 192.0.2.1:7682: not an address of this host");
     for text in ["", "7682", "localhost:7682", "unix:", "unix:relative"] {
