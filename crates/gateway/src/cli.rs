@@ -32,6 +32,8 @@ pub enum Command {
     /// Do what websocketd does, by its own command line; also under the name websocketd
     #[command(disable_help_flag = true)]
     Websocketd(WebsocketdOptions),
+    /// Serve one client on stdin and stdout, as osrf-websocket-stdio does; also under that name
+    OsrfStdio(Box<OsrfStdioOptions>),
     /// What is done to, or seen of, a gateway that runs.
     #[command(flatten)]
     Client(ClientCommand),
@@ -62,6 +64,32 @@ pub struct WebsocketdOptions {
     pub words: Vec<OsString>,
 }
 
+/// `slackwater osrf-stdio`
+#[derive(Debug, Clone, Default, Args)]
+pub struct OsrfStdioOptions {
+    /// OpenSRF's opensrf_core.xml [default: /openils/conf/opensrf_core.xml, unless a bus is named]
+    #[arg(value_name = "CONFIG")]
+    pub opensrf_core: Option<PathBuf>,
+    /// How.
+    #[command(flatten)]
+    pub options: ServeOptions,
+}
+
+impl From<OsrfStdioOptions> for ServeOptions {
+    fn from(given: OsrfStdioOptions) -> Self {
+        let OsrfStdioOptions { opensrf_core, mut options } = given;
+        if opensrf_core.is_some() {
+            options.opensrf_config = opensrf_core;
+        } else if options.bus.is_none() && options.config.is_none() {
+            options.opensrf_config.get_or_insert_with(|| OPENSRF_CORE.into());
+        }
+        options
+    }
+}
+
+/// Where OpenSRF's packages put it.
+const OPENSRF_CORE: &str = "/openils/conf/opensrf_core.xml";
+
 /// What the environment says of options.
 ///
 /// # Errors
@@ -70,7 +98,7 @@ pub fn options_of_environment(variables: &[String]) -> Result<ServeOptions, clap
     let words = ["slackwater", "run", "--", "program"].map(OsString::from);
     match parse(words, variables)? {
         Command::Run(run) => Ok(run.options),
-        Command::Serve(_) | Command::Websocketd(_) | Command::Client(_) => {
+        Command::Serve(_) | Command::Websocketd(_) | Command::OsrfStdio(_) | Command::Client(_) => {
             Ok(ServeOptions::default())
         }
     }
@@ -86,6 +114,8 @@ pub fn definition() -> clap::Command {
     Cli::command()
         .mut_subcommand("serve", hides(&OF_PROGRAM))
         .mut_subcommand("check", hides(&OF_PROGRAM))
+        .mut_subcommand("osrf-stdio", hides(&OF_PROGRAM))
+        .mut_subcommand("osrf-stdio", hides(&OF_CLIENTS))
         .mut_subcommand("run", hides(&OF_BUS))
 }
 
@@ -184,12 +214,45 @@ pub struct ManualOptions {
     pub directory: PathBuf,
 }
 
-/// A program that is called `websocketd` has websocketd's command line.
+/// What means nothing where nobody connects.
+const OF_CLIENTS: [&str; 23] = [
+    "listen",
+    "control",
+    "admin_listen",
+    "agent_listen",
+    "announce",
+    "ebb_window",
+    "refuse",
+    "drain_status",
+    "close_code",
+    "close_fin",
+    "path",
+    "health_path",
+    "origin",
+    "same_origin",
+    "trusted_proxy",
+    "client_header",
+    "proxy_protocol",
+    "tls_certificate",
+    "tls_key",
+    "tls_client_authority",
+    "ping_interval",
+    "handshake_timeout",
+    "max_connections",
+];
+
+/// A program that is called `websocketd` has websocketd's command line, and one that is called
+/// `osrf-websocket-stdio` has its.
 pub fn by_name(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let name = arguments.first().and_then(|path| Path::new(path).file_name());
-    if name.is_some_and(|name| name == "websocketd") {
-        arguments.insert(1, "websocketd".into());
+    let command = match name.and_then(std::ffi::OsStr::to_str) {
+        Some("websocketd") => Some("websocketd"),
+        Some("osrf-websocket-stdio") => Some("osrf-stdio"),
+        Some(_) | None => None,
+    };
+    if let Some(command) = command {
+        arguments.insert(1, command.into());
     }
     arguments
 }

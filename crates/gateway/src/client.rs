@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use slackwater_core::event::{Cause, Event, Outcome};
+use slackwater_core::event::{Cause, Event};
 use slackwater_core::session::{
     FromBus, Input, Message, Output, Phase, Session, Traffic, Upstream,
 };
@@ -20,7 +20,7 @@ use crate::front::ClientAddress;
 use crate::front::websocket::{self, Ending, WebSocket};
 use crate::gateway::{Gateway, Place};
 use crate::mailbox::Letter;
-use crate::operate::logs::ACTIVITY;
+use crate::told;
 
 /// The far end of a client's session: a bus or a program, as the client's task drives it.
 pub(crate) trait FarEnd: Send {
@@ -239,7 +239,7 @@ impl<E: FarEnd> Client<E> {
         }
         if !events.is_empty() {
             for event in &events {
-                self.log(event);
+                told::log(&self.address, || self.address.host(), event);
                 if let Event::Received(requests) = event {
                     self.requests += requests;
                 }
@@ -272,75 +272,6 @@ impl<E: FarEnd> Client<E> {
         // Its place is taken for so long: a process that ends has let everything go.
         self.far_end.finish().await;
         drop(self.place);
-    }
-
-    fn log(&self, event: &Event) {
-        let client = &self.address;
-        match event {
-            Event::Executed { service, method, params, xid } => {
-                tracing::debug!(%client, service, method, xid, "request");
-                if let Some(params) = params {
-                    let client = client.host();
-                    tracing::info!(target: ACTIVITY, %client, service, method, params, xid, "request");
-                }
-            }
-            Event::Settled { service, method, thread, trace, outcome, took } => {
-                let (age, trace) = (took.as_secs_f64(), trace.to_string());
-                match outcome {
-                    Outcome::CutOff => {
-                        tracing::warn!(%client, service, method, thread, trace, age, "request cut off");
-                    }
-                    Outcome::BusLost | Outcome::ServiceGone => tracing::info!(
-                        %client, service, method, thread, trace, age, ?outcome, "request lost"
-                    ),
-                    Outcome::Complete
-                    | Outcome::ErrorStatus
-                    | Outcome::Refused
-                    | Outcome::ClientGone => {
-                        tracing::debug!(%client, service, method, thread, trace, age, ?outcome, "settled");
-                    }
-                }
-            }
-            Event::SessionCutOff { service, thread, took } => {
-                let age = took.as_secs_f64();
-                tracing::warn!(%client, service, thread, age, "session cut off");
-            }
-            Event::Unwritten { answers, outcome } => {
-                tracing::warn!(%client, answers, ?outcome, "answers could not be written");
-            }
-            Event::Dropped { requests, outcome, took } => {
-                let age = took.as_secs_f64();
-                match outcome {
-                    Outcome::CutOff => tracing::warn!(%client, requests, age, "requests cut off"),
-                    Outcome::BusLost
-                    | Outcome::ServiceGone
-                    | Outcome::Complete
-                    | Outcome::ErrorStatus
-                    | Outcome::Refused
-                    | Outcome::ClientGone => {
-                        tracing::debug!(%client, requests, age, ?outcome, "requests without answer");
-                    }
-                }
-            }
-            Event::ProgramCutOff => tracing::warn!(%client, "program cut off"),
-            Event::LostBytes(bytes) => tracing::warn!(%client, bytes, "an answer was cut off"),
-            Event::Crossed { requests, thread } => {
-                tracing::info!(%client, requests, thread, "came behind our Close, not executed");
-            }
-            Event::Rejected { code } => tracing::debug!(%client, code, "request rejected"),
-            Event::Invalid { code } => tracing::debug!(%client, code, "message refused"),
-            Event::XidReplaced => tracing::debug!(%client, "log_xid replaced"),
-            Event::BarrierGivenUp => tracing::debug!(%client, "no Pong; closed when quiet"),
-            Event::Stray => tracing::debug!(%client, "an answer that nobody awaits"),
-            Event::Received(_)
-            | Event::Held(_)
-            | Event::Released(_)
-            | Event::Recalled
-            | Event::Passed(_)
-            | Event::Answered(_)
-            | Event::SessionBegun
-            | Event::SessionEnded => {}
-        }
     }
 }
 

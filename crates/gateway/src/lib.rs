@@ -22,5 +22,7 @@ pub mod gateway;
 pub mod operate;
 pub mod program;
 pub mod serve;
+pub mod stdio;
+mod told;
 mod web;
 pub mod websocketd;

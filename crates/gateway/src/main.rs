@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use tokio::runtime::Builder;
+
 use slackwater::cli::{self, Command};
 use slackwater::command;
 use slackwater::config::{ServeOptions, Settings, Surroundings, raise_open_files};
@@ -10,6 +12,7 @@ use slackwater::front::{Inherited, inherited};
 use slackwater::gateway::Configuration;
 use slackwater::operate::logs;
 use slackwater::serve::serve;
+use slackwater::stdio;
 use slackwater::websocketd::{self, Invocation};
 
 fn main() -> ExitCode {
@@ -27,11 +30,27 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => error.exit(),
     };
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run(command, &surroundings, inherited)));
+    let outcome = match command {
+        // A process for one client needs one thread, and is there sooner.
+        Command::OsrfStdio(given) => {
+            Builder::new_current_thread().enable_all().build().map_err(Into::into).and_then(
+                |runtime| {
+                    let outcome = runtime.block_on(osrf_stdio((*given).into(), &surroundings));
+                    // A read of a terminal's line may never end.
+                    runtime.shutdown_background();
+                    outcome
+                },
+            )
+        }
+        command @ (Command::Serve(_)
+        | Command::Run(_)
+        | Command::Websocketd(_)
+        | Command::Client(_)) => Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(anyhow::Error::from)
+            .and_then(|runtime| runtime.block_on(run(command, &surroundings, inherited))),
+    };
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -39,6 +58,15 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+async fn osrf_stdio(
+    options: ServeOptions,
+    surroundings: &Surroundings,
+) -> anyhow::Result<ExitCode> {
+    let settings = Settings::load(options, surroundings)?;
+    let _logging = logs::install(&settings.log)?;
+    Ok(stdio::serve(&settings).await?)
 }
 
 /// Does what websocketd's command line asks for; what is wrong is said with its exit codes.
@@ -78,6 +106,7 @@ async fn run(
     match command {
         Command::Client(command) => Ok(command::run(command, surroundings).await),
         Command::Serve(options) => serve_with(*options, surroundings, inherited).await,
+        Command::OsrfStdio(given) => osrf_stdio((*given).into(), surroundings).await,
         Command::Websocketd(given) => websocketd(given.words, surroundings, inherited).await,
         Command::Run(run) => serve_with((*run).into(), surroundings, inherited).await,
     }

@@ -95,7 +95,7 @@ pub async fn serve(
     let redirecting = redirecting(&settings, &bound).await?;
 
     let programs = parts::programs(&settings);
-    let bus = if programs.is_some() { None } else { Some(join_bus(&settings).await?) };
+    let bus = if programs.is_some() { None } else { Some(join_bus(&settings, Stay::Long).await?) };
     let behind = match &settings.behind {
         config::Behind::Bus => Behind::Bus(settings.bus.to_string()),
         config::Behind::Program(name, arguments) => {
@@ -280,8 +280,17 @@ fn greet(bound: &[ListenAddress]) {
 /// How long leaving the bus may take: what is queued for it is sent, our list is read dry.
 const BUS_FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long whoever joins a bus will be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// As long as a gateway.
+    Long,
+    /// As long as one client.
+    Brief,
+}
+
 /// Joins the bus that the settings name.
-pub(crate) async fn join_bus(settings: &Settings) -> Result<Bus, ServeError> {
+pub(crate) async fn join_bus(settings: &Settings, stay: Stay) -> Result<Bus, ServeError> {
     let refused = |reason| ServeError::Bus { url: settings.bus.to_string(), reason };
     match settings.bus.transport() {
         Transport::Embedded(bus) => Ok(embedded::start(embedded::Options {
@@ -290,12 +299,12 @@ pub(crate) async fn join_bus(settings: &Settings) -> Result<Bus, ServeError> {
             max_running: bus.max_workers,
             ..embedded::Options::default()
         })),
-        Transport::Redis(bus) => join_redis(settings, bus).await,
+        Transport::Redis(bus) => join_redis(settings, bus, stay).await,
         Transport::Xmpp(bus) => join_xmpp(settings, bus).await,
         Transport::Either(redis, xmpp) => match probe(&redis.endpoint).await.map_err(refused)? {
             Found::Redis => {
                 tracing::info!(transport = "redis", "it was asked what the bus is");
-                join_redis(settings, redis).await
+                join_redis(settings, redis, stay).await
             }
             Found::Xmpp => {
                 tracing::info!(transport = "xmpp", "it was asked what the bus is");
@@ -305,7 +314,7 @@ pub(crate) async fn join_bus(settings: &Settings) -> Result<Bus, ServeError> {
     }
 }
 
-async fn join_redis(settings: &Settings, bus: &RedisBus) -> Result<Bus, ServeError> {
+async fn join_redis(settings: &Settings, bus: &RedisBus, stay: Stay) -> Result<Bus, ServeError> {
     redis::connect(redis::Options {
         endpoint: bus.endpoint.clone(),
         username: bus.username.clone(),
@@ -315,6 +324,11 @@ async fn join_redis(settings: &Settings, bus: &RedisBus) -> Result<Bus, ServeErr
         max_message_size: settings.limits.message_size.saturating_add(ENVELOPE),
         size_warning: settings.log.message_size,
         state_directory: settings.state_directory.clone(),
+        sweeps_after: match stay {
+            Stay::Long => Duration::ZERO,
+            // Not all of them at once, and not those that are gone in a minute.
+            Stay::Brief => Duration::from_secs(60 + u64::from(std::process::id() % 60)),
+        },
         queue: QueueLimits::default(),
     })
     .await

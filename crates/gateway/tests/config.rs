@@ -408,7 +408,9 @@ fn what_only_a_bus_or_only_programs_have_is_refused_where_the_other_stands() {
         let options = match parse(words, &[]).unwrap() {
             Command::Serve(options) => *options,
             Command::Run(run) => (*run).into(),
-            other @ (Command::Websocketd(_) | Command::Client(_)) => panic!("{other:?}"),
+            other @ (Command::Websocketd(_) | Command::OsrfStdio(_) | Command::Client(_)) => {
+                panic!("{other:?}")
+            }
         };
         Settings::load(options, &surroundings()).map_err(|error| error.to_string())
     };
@@ -629,7 +631,10 @@ fn options(flags: &[&str]) -> Result<ServeOptions, clap::Error> {
     let words = ["slackwater", "serve"].iter().chain(flags).map(OsString::from);
     match parse(words, &[])? {
         Command::Serve(options) => Ok(*options),
-        other @ (Command::Run(_) | Command::Websocketd(_) | Command::Client(_)) => {
+        other @ (Command::Run(_)
+        | Command::Websocketd(_)
+        | Command::OsrfStdio(_)
+        | Command::Client(_)) => {
             panic!("{other:?}")
         }
     }

@@ -4,6 +4,8 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::process::Pid;
+
 /// How many descriptors it has open.
 ///
 /// # Errors
@@ -39,6 +41,21 @@ pub fn listening(pid: u32) -> io::Result<usize> {
         count += usize::from(inodes.iter().any(|inode| target == format!("socket:[{inode}]")));
     }
     Ok(count)
+}
+
+/// The processes that it has started and not reaped.
+///
+/// # Errors
+/// It is gone.
+pub fn children(pid: u32) -> io::Result<Vec<Pid>> {
+    let mut children = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread that has ended meanwhile has none.
+        let text = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+        let numbers = text.split_ascii_whitespace().filter_map(|number| number.parse().ok());
+        children.extend(numbers.filter_map(Pid::from_raw));
+    }
+    Ok(children)
 }
 
 /// Processor time that it has taken, of user and kernel, to a hundredth of a second.

@@ -9,6 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use slackwater_core::osrf::envelope::Address;
 
@@ -22,6 +23,7 @@ const MOST_BYTES: u64 = 64 << 10;
 /// Our own file and those of the dead that are ours to care for; all locked until it is dropped.
 #[derive(Debug)]
 pub(super) struct Journal {
+    directory: PathBuf,
     own: PathBuf,
     _lock: File,
     dead: Vec<Dead>,
@@ -32,11 +34,13 @@ pub(super) struct Journal {
 struct Dead {
     path: PathBuf,
     addresses: Vec<Address>,
+    /// When it was written: its process lived then.
+    written: SystemTime,
     _lock: File,
 }
 
 impl Journal {
-    /// Enters `address`, and takes over the files of the dead. Makes the directory if need be.
+    /// Enters `address`. Makes the directory if need be.
     pub(super) fn open(directory: &Path, address: &str) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let name = address.rsplit(':').next().unwrap_or(address);
@@ -48,20 +52,24 @@ impl Journal {
         own.lock()?;
         writeln!(own, "{address}")?;
         fs::rename(&nameless, &path)?;
-        let mut dead = Vec::new();
-        for entry in fs::read_dir(directory)? {
+        Ok(Self { directory: directory.to_owned(), own: path, _lock: own, dead: Vec::new() })
+    }
+
+    /// Takes over the files of the dead.
+    pub(super) fn adopt(&mut self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.directory)? {
             let found = entry?.path();
             let is_journal = found.to_str().is_some_and(|name| name.ends_with(SUFFIX));
-            if is_journal && found != path {
+            if is_journal && found != self.own {
                 match adopt(&found) {
-                    Ok(adopted) => dead.extend(adopted),
+                    Ok(adopted) => self.dead.extend(adopted),
                     Err(error) => {
                         tracing::warn!(path = %found.display(), %error, "a journal of bus addresses that cannot be read");
                     }
                 }
             }
         }
-        Ok(Self { own: path, _lock: own, dead })
+        Ok(())
     }
 
     /// Strikes our own address out: nothing was ever sent from it.
@@ -74,9 +82,9 @@ impl Journal {
         self.dead.iter().flat_map(|dead| dead.addresses.iter().cloned()).collect()
     }
 
-    /// Removes the files of the dead: nothing will come for them any more.
-    pub(super) fn forget_the_dead(&mut self) {
-        for dead in std::mem::take(&mut self.dead) {
+    /// Removes the files of those that were dead so long ago that nothing will come for them.
+    pub(super) fn forget_the_dead(&mut self, before: SystemTime) {
+        for dead in self.dead.extract_if(.., |dead| dead.written <= before) {
             remove(&dead.path);
         }
     }
@@ -99,30 +107,39 @@ fn adopt(path: &Path) -> io::Result<Option<Dead>> {
     let mut text = String::new();
     (&file).take(MOST_BYTES).read_to_string(&mut text)?;
     let addresses = text.lines().filter(|line| address::is_client(line)).map(str::to_owned);
-    Ok(Some(Dead { path: path.to_owned(), addresses: addresses.collect(), _lock: file }))
+    let (path, addresses) = (path.to_owned(), addresses.collect());
+    let written = file.metadata()?.modified()?;
+    Ok(Some(Dead { path, addresses, written, _lock: file }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn opened(directory: &Path, address: &str) -> Journal {
+        let mut journal = Journal::open(directory, address).expect("a journal");
+        journal.adopt().expect("the dead");
+        journal
+    }
+
     #[test]
     fn the_addresses_of_the_dead_are_found_and_those_of_the_living_are_not() {
         let directory = tempfile::tempdir().expect("a directory");
         let directory = directory.path().join("made/here");
         let [a, b, c] = [1, 2, 3].map(|n| address::client("gateway", "d", "h", n, n.into()));
-        let first = Journal::open(&directory, &a).expect("a journal");
-        let second = Journal::open(&directory, &b).expect("a journal");
+        let first = opened(&directory, &a);
+        let second = opened(&directory, &b);
         assert!(first.of_the_dead().is_empty() && second.of_the_dead().is_empty());
         drop(first);
-        let mut third = Journal::open(&directory, &c).expect("a journal");
+        let mut third = opened(&directory, &c);
         assert_eq!(third.of_the_dead(), [a]);
-        third.forget_the_dead();
+        third.forget_the_dead(SystemTime::UNIX_EPOCH);
+        assert_eq!(third.of_the_dead(), [address::client("gateway", "d", "h", 1, 1)], "not yet");
+        third.forget_the_dead(SystemTime::now());
         assert!(third.of_the_dead().is_empty());
         drop(third);
         drop(second);
-        let fourth =
-            Journal::open(&directory, "opensrf:client:gateway:d:h:4:4").expect("a journal");
+        let fourth = opened(&directory, "opensrf:client:gateway:d:h:4:4");
         let mut dead = fourth.of_the_dead();
         dead.sort();
         assert_eq!(dead, [b, c], "and the one that was forgotten is gone");
@@ -132,8 +149,8 @@ mod tests {
     fn an_address_that_was_never_used_is_nobodys_care() {
         let directory = tempfile::tempdir().expect("a directory");
         let [a, b] = [1, 2].map(|n| address::client("gateway", "d", "h", n, n.into()));
-        Journal::open(directory.path(), &a).expect("a journal").forget_own();
-        let second = Journal::open(directory.path(), &b).expect("a journal");
+        opened(directory.path(), &a).forget_own();
+        let second = opened(directory.path(), &b);
         assert!(second.of_the_dead().is_empty());
     }
 
@@ -141,9 +158,9 @@ mod tests {
     fn two_do_not_care_for_the_same_dead() {
         let directory = tempfile::tempdir().expect("a directory");
         let [a, b, c] = [1, 2, 3].map(|n| address::client("gateway", "d", "h", n, n.into()));
-        drop(Journal::open(directory.path(), &a).expect("a journal"));
-        let second = Journal::open(directory.path(), &b).expect("a journal");
-        let third = Journal::open(directory.path(), &c).expect("a journal");
+        drop(opened(directory.path(), &a));
+        let second = opened(directory.path(), &b);
+        let third = opened(directory.path(), &c);
         assert_eq!((second.of_the_dead(), third.of_the_dead()), (vec![a], vec![]));
     }
 
@@ -154,7 +171,7 @@ mod tests {
         fs::write(directory.path().join("x.addresses"), text).expect("written");
         fs::write(directory.path().join("other"), "opensrf:client:a:b:c:1:3\n").expect("written");
         fs::write(directory.path().join("y.addresses"), b"\xff\xfe").expect("written");
-        let journal = Journal::open(directory.path(), "opensrf:client:a:b:c:1:4").expect("opened");
+        let journal = opened(directory.path(), "opensrf:client:a:b:c:1:4");
         assert_eq!(journal.of_the_dead(), ["opensrf:client:a:b:c:1:2"]);
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -51,6 +52,9 @@ pub struct Options {
     pub size_warning: Option<usize>,
     /// Where the journal of addresses is; made if need be.
     pub state_directory: PathBuf,
+    /// When what the dead have left there is taken care of; processes that live as long as one
+    /// client leave it to those that live longer.
+    pub sweeps_after: Duration,
     /// How much the bus takes at one time.
     pub queue: QueueLimits,
 }
@@ -67,6 +71,7 @@ impl fmt::Debug for Options {
             .field("max_message_size", &self.max_message_size)
             .field("size_warning", &self.size_warning)
             .field("state_directory", &self.state_directory)
+            .field("sweeps_after", &self.sweeps_after)
             .field("queue", &self.queue)
             .finish_non_exhaustive()
     }
@@ -94,7 +99,7 @@ pub async fn connect(options: Options) -> Result<Bus, Error> {
             return Err(error);
         }
     };
-    let sweeper = Sweeper::start(Arc::clone(&site), journal);
+    let sweeper = Sweeper::start(Arc::clone(&site), journal, options.sweeps_after);
     let (sender, queue) = sender::queue(options.queue);
     let lanes = Lanes::new(Arc::clone(&site), event_sender.clone());
     let carrier = Carrier { site, links, lanes, queue, events: event_sender, sweeper };

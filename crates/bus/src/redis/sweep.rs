@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address;
 use super::journal::Journal;
@@ -17,6 +17,8 @@ use super::site::Site;
 /// How long after the start the lists are deleted, each time.
 const AFTER: [Duration; 4] =
     [Duration::ZERO, Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900)];
+/// After so long, no worker answers any more.
+const LATEST: Duration = Duration::from_secs(900);
 /// How long to wait for a connection.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -28,9 +30,10 @@ pub(super) struct Sweeper {
 }
 
 impl Sweeper {
-    pub(super) fn start(site: Arc<Site>, journal: Journal) -> Self {
+    /// Takes over what the dead have left, after `wait`.
+    pub(super) fn start(site: Arc<Site>, journal: Journal, wait: Duration) -> Self {
         let (end, ending) = oneshot::channel();
-        Self { end, task: tokio::spawn(sweep(site, journal, ending)) }
+        Self { end, task: tokio::spawn(sweep(site, journal, wait, ending)) }
     }
 
     /// Sweeps a last time, and lets go of the journal.
@@ -42,15 +45,27 @@ impl Sweeper {
     }
 }
 
-async fn sweep(site: Arc<Site>, mut journal: Journal, mut ending: oneshot::Receiver<()>) {
+async fn sweep(
+    site: Arc<Site>,
+    mut journal: Journal,
+    wait: Duration,
+    mut ending: oneshot::Receiver<()>,
+) {
+    if !wait.is_zero() && timeout(wait, &mut ending).await.is_ok() {
+        return;
+    }
+    if let Err(error) = journal.adopt() {
+        tracing::warn!(%error, "the lists of processes that are gone are not known");
+    }
     let (start, dead) = (Instant::now(), journal.of_the_dead());
     for after in AFTER {
         if timeout_at(start + after, &mut ending).await.is_ok() {
-            return delete(&site, &dead).await;
+            delete(&site, &dead).await;
+            return journal.forget_the_dead(SystemTime::now() - LATEST);
         }
         delete(&site, &dead).await;
     }
-    journal.forget_the_dead();
+    journal.forget_the_dead(SystemTime::now());
     // Fails when the other end is dropped, which is how it says that the end has come.
     ending.await.unwrap_or_default();
     delete(&site, &dead).await;

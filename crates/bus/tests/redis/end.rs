@@ -107,6 +107,7 @@ async fn a_process_that_is_killed() {
         max_message_size: 10 << 20,
         size_warning: None,
         state_directory: state.into(),
+        sweeps_after: Duration::ZERO,
         queue: slackwater_bus::QueueLimits::default(),
     };
     let mut bus = redis_bus::connect(options).await.expect("a bus");

@@ -13,7 +13,7 @@ use crate::config::{LogTo, ServeOptions, Settings, Surroundings, Transport};
 use crate::front::ListenAddress;
 use crate::operate::control::is_live;
 use crate::operate::logs;
-use crate::serve::{ServeError, join_bus};
+use crate::serve::{ServeError, Stay, join_bus};
 
 pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> Result<u8, Failure> {
     let settings = match Settings::load(options, surroundings) {
@@ -65,7 +65,7 @@ pub(super) async fn run(options: ServeOptions, surroundings: &Surroundings) -> R
             report.add(format_args!("bus {}", settings.bus), Ok("inside the process"))?;
         }
         Transport::Redis(_) | Transport::Xmpp(_) | Transport::Either(..) => {
-            let joined = match join_bus(&settings).await {
+            let joined = match join_bus(&settings, Stay::Long).await {
                 Ok(bus) => {
                     bus.sender.close().await;
                     Ok("reached, and left again")

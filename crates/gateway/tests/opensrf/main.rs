@@ -48,7 +48,7 @@ async fn the_file_that_a_site_has_is_all_that_is_needed() {
     let [add, login] = acts[..] else { panic!("{log}") };
     let pid = gateway_pid(add);
     assert!(add.starts_with("client/site-1 20"), "{add}");
-    assert!(add.contains(&format!(" [ACT:{pid}:client.rs:")), "{add}");
+    assert!(add.contains(&format!(" [ACT:{pid}:told.rs:")), "{add}");
     assert!(add.ends_with(":xid-7] [198.51.100.7] [] opensrf.math add 1, 2"), "{add}");
     assert!(login.ends_with("[] opensrf.math secret.login **PARAMS REDACTED**"), "{login}");
     assert!(!log.contains("pass"), "{log}");

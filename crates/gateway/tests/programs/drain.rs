@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use slackwater_lab::kernel;
 use slackwater_lab::process::Signal;
 use slackwater_lab::raw::{End, Message, RawClient};
 
@@ -182,7 +183,7 @@ async fn usr1_to_everybody_over_cat_loses_nothing() {
     client.send_text("before").await.unwrap();
     assert_eq!(text(&mut client).await.unwrap(), "before");
     // As `systemctl kill -s USR1` does: the programs first, then the gateway.
-    let children = children_of(gateway.pid());
+    let children = kernel::children(gateway.pid()).unwrap();
     assert_eq!(children.len(), 1);
     for child in children {
         rustix::process::kill_process(child, Signal::USR1).unwrap();
@@ -220,16 +221,4 @@ async fn a_drain_that_is_called_off_leaves_everybody_connected() {
     client.send_text("still").await.unwrap();
     assert_eq!(text(&mut client).await.unwrap(), "still");
     gateway.connect().await.unwrap();
-}
-
-fn children_of(pid: u32) -> Vec<rustix::process::Pid> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let of_task = |task: std::io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(task.ok()?.path().join("children")).ok()
-    };
-    let numbers: Vec<i32> = tasks
-        .filter_map(of_task)
-        .flat_map(|text| text.split_whitespace().map(|n| n.parse().unwrap()).collect::<Vec<_>>())
-        .collect();
-    numbers.into_iter().filter_map(rustix::process::Pid::from_raw).collect()
 }

@@ -139,6 +139,7 @@ async fn join(account: &Account, router_name: &str, journal: &Path) -> Result<Bu
                 max_message_size: usize::MAX,
                 size_warning: None,
                 state_directory: journal.to_owned(),
+                sweeps_after: Duration::ZERO,
                 queue: QueueLimits::default(),
             })
             .await

@@ -1,6 +1,6 @@
 //! Lines as OpenSRF's own programs write them, for whoever has tools that read those:
 //! `client 2026-11-22 13:05:13 [WARN:15000:gateway.rs:101:XID] words key=value`, and for the
-//! activity log `… [ACT:15000:client.rs:40:XID] [ADDRESS] [] SERVICE METHOD PARAMS`.
+//! activity log `… [ACT:15000:told.rs:40:XID] [ADDRESS] [] SERVICE METHOD PARAMS`.
 
 use std::fmt::{self, Debug, Write as _};
 

@@ -125,6 +125,7 @@ impl Server {
             max_message_size: 10 << 20,
             size_warning: None,
             state_directory: state_directory.to_owned(),
+            sweeps_after: Duration::ZERO,
             queue: QueueLimits::default(),
         }
     }
