@@ -1,12 +1,14 @@
 //! One client: the loop that tells its session what happens and does what the session says.
 //! It decides nothing itself. Every await is one that something else can end.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use slackwater_core::event::{Cause, Event};
 use slackwater_core::session::{
     FromBus, Input, Message, Output, Phase, Session, Traffic, Upstream,
@@ -37,12 +39,13 @@ pub(crate) trait FarEnd: Send {
     /// What a letter from the bus tells the session, if it has anything to do with a bus.
     fn of_bus(letter: FromBus) -> Option<<Self::Upstream as Upstream>::Input>;
 
-    /// The next thing that it tells. What is for the client is taken from it only if `reads`.
+    /// The next things that it tells, at least one. What is for the client is taken from it only if
+    /// `reads`.
     fn poll_next(
         &mut self,
         context: &mut Context<'_>,
         reads: bool,
-    ) -> Poll<<Self::Upstream as Upstream>::Input>;
+    ) -> Poll<VecDeque<<Self::Upstream as Upstream>::Input>>;
 
     /// Whether it can take nothing more from the client for now.
     fn is_full(&self) -> bool;
@@ -54,6 +57,9 @@ pub(crate) trait FarEnd: Send {
 /// While more than this waits for the kernel, nothing is read from the client: what it sends
 /// could only make more wait.
 const READING_STOPS: u64 = 256 * 1024;
+
+/// The most messages of a client's that are taken in one turn.
+const TOGETHER: usize = 64;
 
 /// The task of one client.
 pub(crate) struct Client<E: FarEnd> {
@@ -117,9 +123,14 @@ impl<E: FarEnd> Client<E> {
                         self.on_letter(letter);
                     }
                 }
-                event = next(&mut self.websocket, reads) => self.on_websocket(event),
+                event = next(&mut self.websocket, reads) => {
+                    self.on_websocket(event);
+                    self.read_on();
+                }
                 said = cooperative(poll_fn(|context| far_end.poll_next(context, writes))) => {
-                    self.input(Input::Upstream(said));
+                    for said in said {
+                        self.input(Input::Upstream(said));
+                    }
                 }
                 () = &mut timer, if due.is_some() => {
                     self.traffic.unsent = self.websocket.unsent() as u64;
@@ -133,6 +144,19 @@ impl<E: FarEnd> Client<E> {
             }
         }
         self.end().await;
+    }
+
+    /// Takes the messages that have come along with one, so that they go on together.
+    fn read_on(&mut self) {
+        for _ in 0..TOGETHER {
+            if !self.websocket.mid_message() || self.far_end.is_full() {
+                return;
+            }
+            match self.websocket.next().now_or_never() {
+                Some(event) => self.on_websocket(event),
+                None => return,
+            }
+        }
     }
 
     fn on_letter(&mut self, letter: Letter) {

@@ -11,6 +11,7 @@ use slackwater::config::{ServeOptions, Settings, Surroundings, raise_open_files}
 use slackwater::front::{Inherited, inherited};
 use slackwater::gateway::Configuration;
 use slackwater::operate::logs;
+use slackwater::operate::signals::block_user1;
 use slackwater::serve::serve;
 use slackwater::stdio;
 use slackwater::websocketd::{self, Invocation};
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => error.exit(),
     };
+    if let Command::Run(_) | Command::Websocketd(_) = command {
+        block_user1();
+    }
     let outcome = match command {
         // A process for one client needs one thread, and is there sooner.
         Command::OsrfStdio(given) => {

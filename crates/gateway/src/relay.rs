@@ -1,5 +1,6 @@
 //! The bus as the far end of a client.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -35,7 +36,7 @@ impl FarEnd for BusEnd {
         Some(letter)
     }
 
-    fn poll_next(&mut self, _context: &mut Context<'_>, _reads: bool) -> Poll<FromBus> {
+    fn poll_next(&mut self, _context: &mut Context<'_>, _reads: bool) -> Poll<VecDeque<FromBus>> {
         Poll::Pending
     }
 

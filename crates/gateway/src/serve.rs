@@ -22,7 +22,7 @@ use crate::front::{Front, Inherited, ListenAddress, ListenError, Listener, Then}
 use crate::gateway::{Behind, Configuration, Gateway, Order};
 use crate::operate::agent;
 use crate::operate::control::{ControlSocket, Server, SocketError};
-use crate::operate::signals::Signals;
+use crate::operate::signals::{Children, Signals};
 use crate::operate::systemd;
 use crate::program::Programs;
 use crate::web::redirect;
@@ -82,7 +82,13 @@ pub async fn serve(
     inherited: Vec<Inherited>,
 ) -> Result<ExitCode, ServeError> {
     let settings = configuration.settings().clone();
-    let signals = Signals::install()
+    let programs = parts::programs(&settings);
+    let children = match &programs {
+        None => Children::None,
+        Some(programs) if programs.command.hears_usr1 => Children::Hearing,
+        Some(_) => Children::Deaf,
+    };
+    let signals = Signals::install(children)
         .map_err(|reason| ServeError::System { what: "signal handlers", reason })?;
     let listeners = listeners(&settings, inherited)?;
     let bound: Vec<ListenAddress> =
@@ -94,7 +100,6 @@ pub async fn serve(
 
     let redirecting = redirecting(&settings, &bound).await?;
 
-    let programs = parts::programs(&settings);
     let bus = if programs.is_some() { None } else { Some(join_bus(&settings, Stay::Long).await?) };
     let behind = match &settings.behind {
         config::Behind::Bus => Behind::Bus(settings.bus.to_string()),

@@ -16,6 +16,7 @@ pub mod machine;
 pub mod measure;
 pub mod opensrf;
 pub mod process;
+pub mod programs;
 pub mod proof;
 pub mod proxied;
 pub mod proxy;

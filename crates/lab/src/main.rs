@@ -14,6 +14,7 @@ use slackwater_lab::bus::{Account, Running, router, worker};
 use slackwater_lab::compare::{self, instant, relay};
 use slackwater_lab::echo::{self, Echo};
 use slackwater_lab::measure::{Figure, Plan, measure};
+use slackwater_lab::programs;
 use slackwater_lab::site::{Bus, PROSODY};
 
 #[derive(Parser)]
@@ -62,6 +63,21 @@ enum Instrument {
         #[arg(long, value_delimiter = ',', default_value = "1,2,5,10,20,50,100,200")]
         clients: Vec<u64>,
         /// A directory for figures.json and the plots.
+        #[arg(long, value_name = "DIRECTORY")]
+        out: Option<PathBuf>,
+    },
+    /// Compare the gateway with websocketd, with cat behind both; prints a table.
+    Programs {
+        /// The gateway's binary, built with --release.
+        #[arg(long, default_value = "target/release/slackwater")]
+        program: PathBuf,
+        /// websocketd's.
+        #[arg(long, default_value = "/usr/bin/websocketd")]
+        websocketd: PathBuf,
+        /// How often each has its turn; of the turns the middle one counts.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// A directory for the plot.
         #[arg(long, value_name = "DIRECTORY")]
         out: Option<PathBuf>,
     },
@@ -128,6 +144,17 @@ async fn main() -> anyhow::Result<()> {
             let plan = compare::Plan { bus, rounds: rounds.max(1), turn, clients };
             let lab = std::env::current_exe().context("this program")?;
             let Some(report) = compare::compare(&lab, &program, plan).await? else { return Ok(()) };
+            line(&report)?;
+            out.map_or(Ok(()), |directory| report.write_to(&directory)).context("--out")
+        }
+        Instrument::Programs { program, websocketd, rounds, out } => {
+            let plan = programs::Plan {
+                rounds: rounds.max(1),
+                calls: 5_000,
+                messages: 200_000,
+                clients: 500,
+            };
+            let report = programs::compare(&program, &websocketd, plan).await?;
             line(&report)?;
             out.map_or(Ok(()), |directory| report.write_to(&directory)).context("--out")
         }

@@ -30,9 +30,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::address::{ClientAddress, Proxies};
 use super::handshake::{self, Refused};
+use super::page::{self, Page};
 use super::stream::Stream;
 use super::websocket::{self, WebSocket};
-use super::{Arrival, Client, Denied, Handler, Shared, Tls, page, proxy_header};
+use super::{Arrival, Client, Denied, Handler, Shared, Tls, proxy_header};
 use crate::operate::readiness::Probe;
 
 /// How requests are answered.
@@ -331,16 +332,16 @@ async fn ordinary<H: Handler>(
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return answer;
     }
-    console(settings.rules.path.as_deref().unwrap_or("/"))
+    page(Page::Form(settings.rules.path.as_deref().unwrap_or("/")))
 }
 
-/// The page to try the WebSockets at this path with.
-pub(crate) fn console(websocket_path: &str) -> Answer {
+/// A page to try WebSockets with.
+pub(crate) fn page(page: Page<'_>) -> Answer {
     let mut nonce = [0; 16];
     if getrandom::fill(&mut nonce).is_err() {
         return text(StatusCode::INTERNAL_SERVER_ERROR, "no randomness");
     }
-    page::response(websocket_path, &nonce).map(whole)
+    page::response(page, &nonce).map(whole)
 }
 
 /// A body that is there already.

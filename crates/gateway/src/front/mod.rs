@@ -35,9 +35,10 @@ pub mod websocket;
 
 pub use self::address::{ClientAddress, ClientHeader, Proxies};
 pub use self::http::{Answer, Body, Settings};
-pub(crate) use self::http::{console, text};
+pub(crate) use self::http::{page, text};
 pub use self::inherited::Inherited;
 pub use self::listener::{ListenAddress, ListenError, Listener};
+pub(crate) use self::page::Page;
 pub use self::stream::Stream;
 pub use self::tls::Tls;
 pub use self::websocket::WebSocket;

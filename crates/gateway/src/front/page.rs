@@ -1,6 +1,7 @@
-//! The page at `/`: a form that sends one request and lists its answers.
+//! The pages of the front: at `/` a form that sends one request and lists its answers, and a console
+//! for messages of any kind.
 //!
-//! Law: it loads nothing from elsewhere and runs no script but its own, which a nonce per response
+//! Law: each loads nothing from elsewhere and runs no script but its own, which a nonce per response
 //! vouches for.
 
 use std::fmt::Write as _;
@@ -11,12 +12,23 @@ use http::header::{X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use http::{HeaderName, Response};
 use http_body_util::Full;
 
-/// The page, for WebSockets at this path. `nonce` must be new for every response.
-pub(super) fn response(websocket_path: &str, nonce: &[u8; 16]) -> Response<Full<Bytes>> {
+/// A page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Page<'a> {
+    /// The form, for WebSockets at this path.
+    Form(&'a str),
+    /// The console, for WebSockets at its own path.
+    Console,
+}
+
+/// A page as an answer. `nonce` must be new for every response.
+pub(super) fn response(page: Page<'_>, nonce: &[u8; 16]) -> Response<Full<Bytes>> {
     let nonce = hex(nonce);
-    let page = include_str!("page.html")
-        .replace("{nonce}", &nonce)
-        .replace("{path}", &escape(websocket_path));
+    let page = match page {
+        Page::Form(path) => include_str!("page.html").replace("{path}", &escape(path)),
+        Page::Console => include_str!("console.html").to_owned(),
+    };
+    let page = page.replace("{nonce}", &nonce);
     let policy = format!(
         "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; \
          connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -58,13 +70,22 @@ mod tests {
 
     #[tokio::test]
     async fn the_policy_vouches_for_what_the_page_holds_and_nothing_else() {
-        let response = response("/a\"<b>&", &[0xab; 16]);
+        for page in [Page::Form("/a\"<b>&"), Page::Console] {
+            policy_vouches_for(page).await;
+        }
+    }
+
+    async fn policy_vouches_for(shown: Page<'_>) {
+        let response = response(shown, &[0xab; 16]);
         let nonce = "ab".repeat(16);
         let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
         assert!(policy.contains(&format!("script-src 'nonce-{nonce}';")), "{policy}");
         let page = response.into_body().collect().await.unwrap().to_bytes();
         let page = str::from_utf8(&page).unwrap();
-        assert!(page.contains("\"/a&quot;&lt;b>&amp;\""), "the path is escaped");
+        match shown {
+            Page::Form(_) => assert!(page.contains("\"/a&quot;&lt;b>&amp;\""), "it is escaped"),
+            Page::Console => {}
+        }
         assert_eq!(
             page.matches("<script").count(),
             page.matches(&format!("<script nonce=\"{nonce}\"")).count()

@@ -1,6 +1,7 @@
 //! Where the front hands its clients over, if a program stands behind each.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -143,7 +144,7 @@ impl FarEnd for ProgramEnd {
         None
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>, reads: bool) -> Poll<FromProgram> {
+    fn poll_next(&mut self, context: &mut Context<'_>, reads: bool) -> Poll<VecDeque<FromProgram>> {
         self.running.poll_next(context, reads)
     }
 

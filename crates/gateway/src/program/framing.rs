@@ -52,9 +52,9 @@ impl Broken {
 const LENGTH: usize = 4;
 
 impl Framing {
-    /// A message for the program, as bytes of its input.
-    pub(crate) fn encode(self, message: Message) -> Vec<u8> {
-        let mut bytes = match (self, message) {
+    /// Adds a message for the program to the bytes of its input.
+    pub(crate) fn encode(self, message: Message, input: &mut Vec<u8>) {
+        let bytes = match (self, message) {
             (Self::Json, Message::Text(text)) => {
                 serde_json::Value::from(text).to_string().into_bytes()
             }
@@ -66,16 +66,16 @@ impl Framing {
             (Self::Lines | Self::Chunks | Self::Length, Message::Text(text)) => text.into_bytes(),
             (Self::Lines | Self::Chunks | Self::Length, Message::Binary(bytes)) => bytes,
         };
-        match self {
-            Self::Lines | Self::Json => bytes.push(b'\n'),
-            Self::Chunks => {}
-            Self::Length => {
-                // A message is bounded far below this by what a WebSocket takes.
-                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                bytes.splice(..0, length.to_be_bytes());
-            }
+        if self == Self::Length {
+            // A message is bounded far below this by what a WebSocket takes.
+            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            input.extend_from_slice(&length.to_be_bytes());
         }
-        bytes
+        input.extend_from_slice(&bytes);
+        match self {
+            Self::Lines | Self::Json => input.push(b'\n'),
+            Self::Chunks | Self::Length => {}
+        }
     }
 }
 
@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_json_line_holds_line_breaks() {
-        let encoded = Framing::Json.encode(text("a\nb\u{2028}\"\u{1}"));
+        let mut encoded = Vec::new();
+        Framing::Json.encode(text("a\nb\u{2028}\"\u{1}"), &mut encoded);
         assert_eq!(encoded.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(all(Framing::Json, &[&encoded]), Ok(vec![text("a\nb\u{2028}\"\u{1}")]));
         assert_eq!(all(Framing::Json, &[b"plain\n"]), Err(Broken::NotJson));
@@ -228,8 +229,8 @@ mod tests {
             cuts in prop::collection::vec(0..200usize, 0..6),
             framing in prop_oneof![Just(Framing::Lines), Just(Framing::Length), Just(Framing::Json)],
         ) {
-            let stream: Vec<u8> =
-                payloads.iter().flat_map(|payload| framing.encode(text(payload))).collect();
+            let mut stream = Vec::new();
+            payloads.iter().for_each(|payload| framing.encode(text(payload), &mut stream));
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
             cuts.extend([0, stream.len()]);
             cuts.sort_unstable();

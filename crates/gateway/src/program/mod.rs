@@ -11,6 +11,7 @@ pub mod framing;
 pub mod process;
 mod running;
 pub(crate) mod scripts;
+mod spawn;
 mod trail;
 
 pub(crate) use self::clients::Programs;

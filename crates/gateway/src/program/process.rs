@@ -7,9 +7,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::task::{Context, Poll, ready};
 
 use rustix::process::{
@@ -21,6 +19,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::{Receiver, Sender};
 
+use super::spawn::spawn;
+
 /// What is started for a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -30,7 +30,8 @@ pub struct Command {
     pub arguments: Vec<OsString>,
     /// Where it runs; where we do if `None`.
     pub directory: Option<PathBuf>,
-    /// Whether SIGUSR1 finds it as it finds any program; else it is ignored, which survives `exec`.
+    /// Whether SIGUSR1 finds it as it finds any program; else as it finds us, who ignore it while
+    /// programs run ([`signals`](crate::operate::signals)), which survives `exec`.
     pub hears_usr1: bool,
 }
 
@@ -59,39 +60,26 @@ impl Process {
         command: &Command,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> io::Result<(Self, Pipes)> {
-        let mut start = std::process::Command::new(&command.program);
-        start
-            .args(&command.arguments)
-            .env_clear()
-            .envs(environment)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        if let Some(directory) = &command.directory {
-            start.current_dir(directory);
-        }
-        if !command.hears_usr1 {
-            ignore_usr1(&mut start);
-        }
-        let mut child = start.spawn()?;
-        let leader = Pid::from_child(&child);
+        let ((input_end, input), (output, output_end), (errors, errors_end)) =
+            (io::pipe()?, io::pipe()?, io::pipe()?);
+        let ends = [input_end.into(), output_end.into(), errors_end.into()];
+        let leader = spawn(command, environment, &ends)?;
         let watch =
             pidfd_open(leader, PidfdFlags::NONBLOCK).map_err(io::Error::from).and_then(watch);
         let watch = match watch {
             Ok(watch) => watch,
             Err(error) => {
                 // It has done nothing yet that anybody could have asked it for.
-                child.kill().and_then(|()| child.wait()).ok();
+                kill_process_group(leader, Signal::KILL).ok();
+                waitid(WaitId::Pid(leader), WaitIdOptions::EXITED).ok();
                 return Err(error);
             }
         };
         let process = Self { leader, watch, reaped: false };
-        let missing = || io::Error::other("a pipe is missing");
         let pipes = Pipes {
-            input: Sender::from_owned_fd(child.stdin.take().ok_or_else(missing)?.into())?,
-            output: Receiver::from_owned_fd(child.stdout.take().ok_or_else(missing)?.into())?,
-            errors: Receiver::from_owned_fd(child.stderr.take().ok_or_else(missing)?.into())?,
+            input: Sender::from_owned_fd(input.into())?,
+            output: Receiver::from_owned_fd(output.into())?,
+            errors: Receiver::from_owned_fd(errors.into())?,
         };
         Ok((process, pipes))
     }
@@ -165,18 +153,4 @@ impl Drop for Process {
 fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open, and nothing closes or exchanges it while the `AsyncFd` has it.
     Ok(unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?)
-}
-
-#[expect(unsafe_code, reason = "std has no other way to have a signal ignored in a child")]
-fn ignore_usr1(command: &mut std::process::Command) {
-    // SAFETY: between fork and exec only signal(2) is called, which is async-signal-safe
-    // (signal-safety(7)) and touches no memory of ours.
-    unsafe {
-        command.pre_exec(|| {
-            if libc::signal(libc::SIGUSR1, libc::SIG_IGN) == libc::SIG_ERR {
-                return Err(io::Error::last_os_error());
-            }
-            Ok(())
-        });
-    }
 }

@@ -52,10 +52,9 @@ pub(crate) struct Running {
     errors: Option<Receiver>,
     decoder: Decoder,
     error_lines: errors::Lines,
-    /// What it has not taken yet; of the first, so many bytes are gone.
-    waiting: VecDeque<Vec<u8>>,
+    /// What it has not taken yet, behind so many bytes that it has.
+    waiting: Vec<u8>,
     taken: usize,
-    waiting_bytes: usize,
     said: VecDeque<FromProgram>,
     exit: Option<Exit>,
     ending: Ending,
@@ -124,9 +123,8 @@ impl Running {
             errors: Some(pipes.errors),
             decoder,
             error_lines: errors::Lines::default(),
-            waiting: VecDeque::new(),
+            waiting: Vec::new(),
             taken: 0,
-            waiting_bytes: 0,
             said: VecDeque::new(),
             exit: None,
             ending: Ending::Not,
@@ -136,14 +134,12 @@ impl Running {
 
     /// Whether as much waits for it as may wait.
     pub(crate) const fn is_full(&self) -> bool {
-        self.waiting_bytes >= ENOUGH
+        self.waiting.len() - self.taken >= ENOUGH
     }
 
     /// Queues a message for it.
     pub(crate) fn give(&mut self, message: Message) {
-        let bytes = self.manners.framing.encode(message);
-        self.waiting_bytes += bytes.len();
-        self.waiting.push_back(bytes);
+        self.manners.framing.encode(message, &mut self.waiting);
     }
 
     /// Sends it SIGUSR1.
@@ -179,19 +175,19 @@ impl Running {
         }
     }
 
-    /// The next thing that it does. What it says is read only if `reads`; once it is to end, it is
-    /// read and thrown away.
+    /// The next things that it does, at least one. What it says is read only if `reads`; once it is to
+    /// end, it is read and thrown away.
     pub(crate) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
         reads: bool,
-    ) -> Poll<FromProgram> {
+    ) -> Poll<VecDeque<FromProgram>> {
         for _ in 0..TURNS {
             if self.ending == Ending::Gone {
                 return Poll::Pending;
             }
-            if let Some(said) = self.said.pop_front() {
-                return Poll::Ready(said);
+            if !self.said.is_empty() {
+                return Poll::Ready(std::mem::take(&mut self.said));
             }
             let advanced = self.advance_input(context)
                 || ((reads || self.stops()) && self.advance_output(context))
@@ -221,16 +217,11 @@ impl Running {
             }
             return false;
         }
-        while let (Some(input), Some(first)) = (&self.input, self.waiting.front()) {
-            match input.try_write(&first[self.taken..]) {
-                Ok(written) => {
-                    self.taken += written;
-                    self.waiting_bytes -= written;
-                    if self.taken == first.len() {
-                        self.taken = 0;
-                        self.waiting.pop_front();
-                    }
-                }
+        while let Some(input) = &self.input
+            && self.taken < self.waiting.len()
+        {
+            match input.try_write(&self.waiting[self.taken..]) {
+                Ok(written) => self.taken += written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     match input.poll_write_ready(context) {
                         Poll::Ready(Ok(())) => {}
@@ -242,8 +233,8 @@ impl Running {
                 Err(_) => self.input = None,
             }
         }
-        self.waiting = VecDeque::new();
-        (self.taken, self.waiting_bytes) = (0, 0);
+        self.waiting = Vec::new();
+        self.taken = 0;
         if !self.stops() {
             self.said.push_back(FromProgram::Taken);
         }
@@ -384,7 +375,8 @@ impl Running {
         tracing::info!(pid = self.process.id(), signal = ?signal, "program told to end");
         // Whoever has not read by now will not.
         self.input = None;
-        self.waiting.clear();
+        self.waiting = Vec::new();
+        self.taken = 0;
         self.process.signal(signal);
     }
 

@@ -16,7 +16,7 @@ use tower_service::Service as _;
 pub(crate) use self::cgi::Cgi;
 pub(crate) use self::redirect::redirect;
 use crate::config::Web;
-use crate::front::{Answer, ClientAddress, console, text};
+use crate::front::{Answer, ClientAddress, Page, page, text};
 use crate::operate::logs::ACCESS;
 use crate::program::scripts::find;
 use crate::program::url;
@@ -39,7 +39,7 @@ pub(crate) async fn serve(
     if web.console {
         told("DEVCONSOLE");
         return match parts.method {
-            Method::GET | Method::HEAD => console(parts.uri.path()),
+            Method::GET | Method::HEAD => page(Page::Console),
             _ => text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD"),
         };
     }

@@ -7,6 +7,7 @@ mod bounds;
 mod drain;
 mod ends;
 mod messages;
+mod soak;
 mod trackers;
 
 use std::io;

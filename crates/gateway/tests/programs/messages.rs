@@ -118,7 +118,7 @@ async fn a_program_finds_the_variables_of_cgi_and_no_others() {
     }
     let has = |line: &str| assert!(lines.iter().any(|other| other == line), "{line}: {lines:#?}");
     has("REMOTE_ADDR=192.0.2.9");
-    has("PATH_INFO=/a%20b");
+    has("PATH_INFO=/a b");
     has("QUERY_STRING=c=d");
     has("HTTP_X_REAL_IP=1.1.1.1");
     has("GATEWAY_INTERFACE=CGI/1.1");

@@ -8,6 +8,7 @@ mod http;
 mod lines;
 mod options;
 mod running;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
