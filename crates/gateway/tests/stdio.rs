@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use slackwater_lab::kernel;
 use slackwater_lab::opensrf::{self, Answer};
 use slackwater_lab::process::Gateway;
-use slackwater_lab::proof::skipped;
+use slackwater_lab::proof::{report, skipped};
 use slackwater_lab::raw::{Message, RawClient};
 use slackwater_lab::site::{Bus, Services, Site};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -228,6 +228,48 @@ async fn behind_our_own_run_it_is_drained_without_losing_an_answer() {
         assert_eq!((code, &*reason), (Some(1012), "drained"), "{tracked:?}");
         assert_eq!(gateway.exit().await.unwrap().code(), Some(0), "{tracked:?}");
     }
+    site.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn usr1_to_the_whole_control_group_drains_it_behind_run() {
+    let Some(site) = redis().await else { return };
+    let options = site.options();
+    let behind: Vec<&str> =
+        [PROGRAM, "osrf-stdio"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    // The default: programs are started with SIGUSR1 ignored, and this one hears it all the same.
+    let mut gateway = Gateway::run(PROGRAM, &["--ebb-window", "0s"], &behind).await.unwrap();
+    let mut client = gateway.connect().await.unwrap();
+    client.send_text(&call("w", 1, "wait", &json!([0.7, "done"]))).await.unwrap();
+    assert_eq!(asks(&mut client, "t", 1).await.unwrap(), 205);
+    for child in kernel::children(gateway.pid()).unwrap() {
+        kill_process(child, Signal::USR1).unwrap();
+    }
+    gateway.signal(Signal::USR1).unwrap();
+    let Message::Text(text) = client.read_message().await.unwrap() else { panic!("closed") };
+    assert_eq!(opensrf::answers(&text).last().unwrap().code, 205, "{text}");
+    let (code, reason, _) = client.closed().await.unwrap();
+    assert_eq!((code, &*reason), (Some(1012), "drained"));
+    gateway.until("drained", |status| status["phase"] == "drained").await.unwrap();
+    site.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn it_starts_and_answers_soon() {
+    let Some(site) = redis().await else { return };
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let began = Instant::now();
+        let mut client = Stdio1::start(&site, &[]);
+        client.send(&call("a", 1, "echo", &json!(["first"]))).await;
+        client.until_final("a", 1).await;
+        times.push(began.elapsed());
+        assert_eq!(client.exit().await, Some(0));
+    }
+    times.sort();
+    report(format_args!("osrf-stdio, start to first answer on Redis: p50 {:?}", times[10]));
+    // A build for tests, on a machine that does other things, too: far from what it is to be.
+    assert!(times[10] < Duration::from_millis(300), "{times:?}");
     site.stop().await.unwrap();
 }
 

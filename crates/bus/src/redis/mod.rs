@@ -89,7 +89,10 @@ pub async fn connect(options: Options) -> Result<Bus, Error> {
     let unusable = |source| Error::StateDirectory { path: options.state_directory.clone(), source };
     let (event_sender, events) = mpsc::channel::<Event>(EVENTS_AHEAD);
     // Before the address is used, so that it is never left behind unknown.
-    let journal = Journal::open(&options.state_directory, &site.address).map_err(unusable)?;
+    let mut journal = Journal::open(&options.state_directory, &site.address).map_err(unusable)?;
+    if options.sweeps_after.is_zero() {
+        journal.adopt().map_err(unusable)?;
+    }
     let links = match Links::join(&site, &event_sender).await {
         Ok(links) => links,
         Err(error) => {

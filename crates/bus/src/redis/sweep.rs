@@ -30,7 +30,8 @@ pub(super) struct Sweeper {
 }
 
 impl Sweeper {
-    /// Takes over what the dead have left, after `wait`.
+    /// Sweeps what the dead have left: those that the journal has taken over, or if there is a
+    /// `wait`, those that are there after it.
     pub(super) fn start(site: Arc<Site>, journal: Journal, wait: Duration) -> Self {
         let (end, ending) = oneshot::channel();
         Self { end, task: tokio::spawn(sweep(site, journal, wait, ending)) }
@@ -51,11 +52,13 @@ async fn sweep(
     wait: Duration,
     mut ending: oneshot::Receiver<()>,
 ) {
-    if !wait.is_zero() && timeout(wait, &mut ending).await.is_ok() {
-        return;
-    }
-    if let Err(error) = journal.adopt() {
-        tracing::warn!(%error, "the lists of processes that are gone are not known");
+    if !wait.is_zero() {
+        if timeout(wait, &mut ending).await.is_ok() {
+            return;
+        }
+        if let Err(error) = journal.adopt() {
+            tracing::warn!(%error, "the lists of processes that are gone are not known");
+        }
     }
     let (start, dead) = (Instant::now(), journal.of_the_dead());
     for after in AFTER {

@@ -11,34 +11,51 @@ use slackwater_lab::raw::{End, Message, RawClient};
 use crate::{assert_gone, leader, run, script, text};
 
 /// A program that notes each line that it has read in a file of its own, works on it for a moment,
-/// and answers.
-const COUNTS: &str = "cd \"$DIR\"; while read -r line; do echo \"$line\" >> read.$$; sleep 0.03; \
-                      echo \"done $line\"; done";
+/// and answers: by JSON-RPC's form if it was asked in it. SIGUSR1 ends it between two lines.
+const COUNTS: &str = r#"
+    use strict;
+    my $leave = 0;
+    $SIG{USR1} = sub { $leave = 1 } if $ARGV[1];
+    open(my $read, ">>", "$ARGV[0]/read.$$") or die;
+    $_->autoflush(1) for $read, *STDOUT;
+    require IO::Handle;
+    until ($leave) {
+        my $ready = "";
+        vec($ready, 0, 1) = 1;
+        next unless select($ready, undef, undef, 0.2) > 0;
+        my $line = "";
+        while (sysread(STDIN, my $byte, 1)) { last if $byte eq "\n"; $line .= $byte; }
+        last if $line eq "";
+        my ($name) = $line =~ /([0-9]+-[0-9]+)/;
+        print $read "$name\n";
+        select(undef, undef, undef, 0.03);
+        print $line =~ /^\{/ ? qq({"id":"$name","result":1}\n) : "done $name\n";
+    }
+"#;
 
-/// Sends one line after the other, each when the last was answered, until it is closed. Gives those
-/// that were sent and those that were answered.
-async fn chatters(
-    mut client: RawClient,
-    name: usize,
-    last: &str,
-) -> (BTreeSet<String>, BTreeSet<String>) {
+/// Asks one thing after the other, each when the last was answered, until it is closed. Gives what
+/// was asked and what was answered.
+async fn chatters(mut client: RawClient, name: u64, rpc: bool) -> [BTreeSet<String>; 2] {
     let (mut sent, mut answered) = (BTreeSet::new(), BTreeSet::new());
     for number in 0.. {
-        let line = format!("{name}-{number}");
+        let asked = format!("{name}-{number}");
+        let line =
+            if rpc { format!("{{\"id\":\"{asked}\",\"method\":\"m\"}}") } else { asked.clone() };
         if client.send_text(&line).await.is_ok() {
-            sent.insert(line);
+            sent.insert(asked.clone());
         }
         match client.read_message().await.unwrap() {
             Message::Text(text) => {
-                answered.insert(text.strip_prefix("done ").unwrap().to_owned());
+                assert!(text.contains(&asked), "{asked}: {text}");
+                answered.insert(asked);
                 // A person that reads for a while, so that there is slack water to be found.
-                tokio::time::sleep(Duration::from_millis(20 * (name as u64 % 4))).await;
+                tokio::time::sleep(Duration::from_millis(20 * (name % 4))).await;
             }
             Message::Close { code, reason } => {
-                assert_eq!((code, &*reason), (Some(1012), last));
+                assert_eq!((code, &*reason), (Some(1012), "drained"));
                 client.close(1012).await.unwrap();
                 assert_eq!(client.end().await.unwrap(), End::Fin);
-                return (sent, answered);
+                return [sent, answered];
             }
             Message::Binary(bytes) => panic!("{bytes:?}"),
         }
@@ -48,33 +65,29 @@ async fn chatters(
 
 #[tokio::test]
 async fn under_load_every_line_that_was_read_is_answered() {
-    for track in ["lines", "quiet"] {
+    for track in ["lines", "quiet", "jsonrpc", "program"] {
         let directory = tempfile::tempdir().unwrap();
-        let counts = COUNTS.replace("$DIR", directory.path().to_str().unwrap());
         let options = [
-            "--track",
-            track,
-            "--track-idle",
-            "100ms",
-            "--quiet-window",
-            "10ms",
-            "--deadline",
-            "3s",
+            ["--track", track],
+            ["--track-idle", "100ms"],
+            ["--quiet-window", "10ms"],
+            ["--deadline", "3s"],
         ];
-        let mut gateway = script(&options, &counts).await.unwrap();
+        let place = directory.path().to_str().unwrap();
+        let hears = if track == "program" { "1" } else { "0" };
+        let command = ["perl", "-e", COUNTS, place, hears];
+        let mut gateway = run(options.as_flattened(), &command).await.unwrap();
         let mut clients = Vec::new();
         for name in 0..12 {
             let client = gateway.connect().await.unwrap();
-            clients.push(tokio::spawn(chatters(client, name, "drained")));
+            clients.push(tokio::spawn(chatters(client, name, track == "jsonrpc")));
         }
-        gateway
-            .until("work is done", |status| status["executed"].as_u64() > Some(100))
-            .await
-            .unwrap();
+        let busy = |status: &serde_json::Value| status["executed"].as_u64() > Some(100);
+        gateway.until("work is done", busy).await.unwrap();
         gateway.signal(Signal::TERM).unwrap();
         let (mut sent, mut answered) = (BTreeSet::new(), BTreeSet::new());
         for client in clients {
-            let (said, heard) = client.await.unwrap();
+            let [said, heard] = client.await.unwrap();
             sent.extend(said);
             answered.extend(heard);
         }
@@ -89,6 +102,30 @@ async fn under_load_every_line_that_was_read_is_answered() {
         assert!(read.is_subset(&sent), "{track}");
         assert_eq!(read, answered, "{track}: read and answered");
         assert_eq!(status.code(), Some(0), "{track}: {}", gateway.log());
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_talks_all_the_time_is_drained_by_lines_and_never_quiet() {
+    let talks = "while :; do echo tick; sleep 0.3; done";
+    for (track, reason) in [("lines", "drained"), ("quiet", "deadline")] {
+        let options = ["--track", track, "--deadline", "2s", "--quiet-window", "50ms"];
+        let mut gateway = script(&options, talks).await.unwrap();
+        let mut client = gateway.connect().await.unwrap();
+        text(&mut client).await.unwrap();
+        gateway.signal(Signal::TERM).unwrap();
+        loop {
+            match client.read_message().await.unwrap() {
+                Message::Text(line) => assert_eq!(line, "tick"),
+                Message::Close { reason: told, .. } => break assert_eq!(told, reason),
+                Message::Binary(bytes) => panic!("{bytes:?}"),
+            }
+        }
+        client.close(1012).await.unwrap();
+        client.end().await.unwrap();
+        drop(client);
+        // Nobody had asked for anything: nothing is lost.
+        assert_eq!(gateway.exit().await.unwrap().code(), Some(0), "{track}");
     }
 }
 
