@@ -146,6 +146,7 @@ pub(crate) fn front(settings: &Settings) -> front::Settings {
             protocol: settings.front.proxy_protocol,
         },
         handshake_timeout: settings.front.handshake_timeout,
+        reverse_lookup: settings.web.reverse_lookup,
         tls: settings.front.tls.clone(),
         upgrade_headers: settings.web.upgrade_headers.clone(),
         other_headers: settings.web.other_headers.clone(),

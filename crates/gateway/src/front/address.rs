@@ -6,9 +6,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use http::HeaderMap;
 use ipnet::IpNet;
+
+/// How long a name server may take.
+const LOOK_UP: Duration = Duration::from_secs(2);
 
 /// A client's address, as far as we can know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +49,20 @@ impl ClientAddress {
             Self::Forwarded(address) => address.to_string(),
             Self::Unix => "unix".to_owned(),
         }
+    }
+
+    /// The name of its host, by the resolver of this one; `None` if it has none, or is not told in
+    /// time.
+    pub(super) async fn look_up(self) -> Option<String> {
+        let address = match self {
+            Self::Direct(address) => address.ip(),
+            Self::Forwarded(address) => address,
+            Self::Unix => return None,
+        };
+        let looks = tokio::task::spawn_blocking(move || dns_lookup::lookup_addr(&address));
+        let found = tokio::time::timeout(LOOK_UP, looks).await.ok()?.ok()?.ok()?;
+        // A host without a name is "named" by its address.
+        Some(found).filter(|name| name.parse::<IpAddr>().is_err())
     }
 
     /// Walks the header of these proxies from its right end, where the nearest one wrote, as long as

@@ -16,7 +16,7 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{Method, Request, Response, StatusCode, request::Parts};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -48,6 +48,8 @@ pub struct Settings {
     pub proxies: Proxies,
     /// From the accept to the last byte of the answer.
     pub handshake_timeout: Duration,
+    /// Whether the name of a client's host is looked for before it is let in.
+    pub reverse_lookup: bool,
     /// TLS, if it is spoken.
     pub tls: Option<Tls>,
     /// Put into every answer that opens a WebSocket.
@@ -253,7 +255,10 @@ async fn answer<H: Handler>(
         (Decision::Answered, unavailable("this server takes no new clients now"))
     } else if handshake::asks_for_websocket(request.headers()) {
         let (request, _no_body_is_read) = request.into_parts();
-        upgrade(&request, door, shared, settings)
+        let client = door.peer.behind(&settings.proxies, &request.headers);
+        let host = if settings.reverse_lookup { client.look_up().await } else { None };
+        let arrival = Arrival { request: &request, client, host: host.as_deref() };
+        upgrade(arrival, shared, settings)
     } else {
         // From here on it is not interrupted any more.
         decision.set(Decision::Answered).ok();
@@ -277,11 +282,11 @@ async fn answer<H: Handler>(
 
 /// A request that asks for a WebSocket.
 fn upgrade<H: Handler>(
-    request: &Parts,
-    door: Door,
+    arrival: Arrival<'_>,
     shared: &Shared<H>,
     settings: &Settings,
 ) -> (Decision<H::Permit>, Answer) {
+    let Arrival { request, client, .. } = arrival;
     let accept = match handshake::check(request, &settings.rules) {
         Ok(accept) => accept,
         Err(refused) => {
@@ -289,8 +294,7 @@ fn upgrade<H: Handler>(
             return (Decision::Answered, refusal(refused));
         }
     };
-    let client = door.peer.behind(&settings.proxies, &request.headers);
-    let permit = match shared.handler.admit(Arrival { request, client }) {
+    let permit = match shared.handler.admit(arrival) {
         Ok(permit) => permit,
         Err(Denied { status: StatusCode::SERVICE_UNAVAILABLE, why }) => {
             return (Decision::Answered, unavailable(why));

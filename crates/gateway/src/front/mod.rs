@@ -88,6 +88,8 @@ pub struct Arrival<'a> {
     pub request: &'a ::http::request::Parts,
     /// Who it is, as far as we can know.
     pub client: ClientAddress,
+    /// The name of its host, if that was looked for and found.
+    pub host: Option<&'a str>,
 }
 
 /// Why there is no place for a client.

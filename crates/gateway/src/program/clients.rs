@@ -71,7 +71,12 @@ impl Handler for Programs {
         let place = Place::take(&self.gateway).ok_or(Denied::FULL)?;
         let unique = place.id().to_string();
         let script = Script { name: &script.0, info: &script.1 };
-        let variables = environment.variables(arrival.request, &arrival.client, script, &unique);
+        let variables = environment.variables(
+            arrival.request,
+            (&arrival.client, arrival.host),
+            script,
+            &unique,
+        );
         let started = Process::start(&command, variables);
         let (process, pipes) = started.map_err(|error| {
             let (program, client) = (command.program.display(), arrival.client);

@@ -36,11 +36,11 @@ pub(crate) struct Script<'a> {
 }
 
 impl Environment {
-    /// The variables for one client.
+    /// The variables for one client, whose host may be known by name.
     pub(crate) fn variables(
         &self,
         request: &Parts,
-        client: &ClientAddress,
+        (client, named): (&ClientAddress, Option<&str>),
         script: Script<'_>,
         unique: &str,
     ) -> Vec<(OsString, OsString)> {
@@ -61,7 +61,7 @@ impl Environment {
         let mut variables = vec![
             own("SERVER_SOFTWARE", &self.software),
             own("REMOTE_ADDR", &address),
-            own("REMOTE_HOST", &address),
+            own("REMOTE_HOST", named.unwrap_or(&address)),
             own("SERVER_NAME", name),
             own("SERVER_PORT", port.unwrap_or(standard_port)),
             own("SERVER_PROTOCOL", "HTTP/1.1"),
@@ -141,7 +141,7 @@ mod tests {
         let client = ClientAddress::of_peer("192.0.2.7:4711".parse().expect("an address"));
         let script = Script { name: "/", info: "" };
         environment
-            .variables(&parts, &client, script, "7")
+            .variables(&parts, (&client, Some("host.example")), script, "7")
             .into_iter()
             .map(|(name, value)| {
                 (name.into_string().expect("UTF-8"), value.to_string_lossy().into_owned())
@@ -169,6 +169,7 @@ mod tests {
         assert_eq!(variables["REQUEST_URI"], "/a%20b?x=1");
         assert_eq!(variables["QUERY_STRING"], "x=1");
         assert_eq!(variables["REMOTE_ADDR"], "192.0.2.7");
+        assert_eq!(variables["REMOTE_HOST"], "host.example");
         assert_eq!(variables["REMOTE_PORT"], "4711");
         assert_eq!(variables["PATH"], "/bin");
     }

@@ -53,8 +53,12 @@ impl Cgi<'_> {
             return text(self.full, "as many programs run as may run");
         };
         let Found { file, name, info } = script;
-        let mut variables =
-            self.environment.variables(request, client, Script { name: &name, info: &info }, "");
+        let mut variables = self.environment.variables(
+            request,
+            (client, None),
+            Script { name: &name, info: &info },
+            "",
+        );
         for (variable, header) in
             [("CONTENT_TYPE", CONTENT_TYPE), ("CONTENT_LENGTH", CONTENT_LENGTH)]
         {

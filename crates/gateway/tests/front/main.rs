@@ -70,6 +70,7 @@ fn settings() -> Settings {
         health_path: None,
         proxies: Default::default(),
         handshake_timeout: Duration::from_secs(10),
+        reverse_lookup: false,
         tls: None,
         upgrade_headers: Vec::new(),
         other_headers: Vec::new(),

@@ -57,6 +57,14 @@ async fn the_variables_are_those_of_websocketd() {
 }
 
 #[tokio::test]
+async fn reverselookup_names_the_clients_host() {
+    let running = Websocketd::start(&["--reverselookup", "env"]).await;
+    let found = variables(&running, "/", "").await;
+    // By the hosts file of this machine.
+    assert_eq!((&*found["REMOTE_ADDR"], &*found["REMOTE_HOST"]), ("127.0.0.1", "localhost"));
+}
+
+#[tokio::test]
 async fn a_client_names_no_variable_that_means_something_else() {
     let running = Websocketd::start(&["env"]).await;
     let headers = "Proxy: http://evil\r\nX_Real_IP: 6.6.6.6\r\nX-Real-IP: 1.1.1.1\r\n";
