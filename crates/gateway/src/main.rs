@@ -1,9 +1,8 @@
-//! `slackwater`: one binary, whose `serve` is a gateway and whose other commands talk to one.
+//! `slackwater`: one binary. `serve`, `run` and `websocketd` are gateways, to a bus or to programs,
+//! `osrf-stdio` is one client of a bus, and the other commands talk to a gateway that runs.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-
-use tokio::runtime::Builder;
 
 use slackwater::cli::{self, Command};
 use slackwater::command;
@@ -15,6 +14,7 @@ use slackwater::operate::signals::block_user1;
 use slackwater::serve::serve;
 use slackwater::stdio;
 use slackwater::websocketd::{self, Invocation};
+use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
     raise_open_files();

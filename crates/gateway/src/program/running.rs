@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
 use rustix::process::Signal;
 use slackwater_core::session::program::Exit;
 use slackwater_core::session::{FromProgram, Message};
@@ -246,7 +247,7 @@ impl Running {
         let Some(output) = &self.output else { return false };
         let stops = self.stops();
         let mut messages = VecDeque::new();
-        let read = poll_read(output, context, |bytes| {
+        let read = poll_read(output, self.exit.is_some(), context, |bytes| {
             if stops { Ok(()) } else { self.decoder.take(bytes, &mut messages) }
         });
         let decoded = match read {
@@ -272,7 +273,7 @@ impl Running {
     fn advance_errors(&mut self, context: &mut Context<'_>) -> bool {
         let Some(errors) = &self.errors else { return false };
         let mut lines = VecDeque::new();
-        let read = poll_read(errors, context, |bytes| {
+        let read = poll_read(errors, self.exit.is_some(), context, |bytes| {
             self.error_lines.take(bytes, &mut lines);
             Ok(())
         });
@@ -415,18 +416,29 @@ enum Read {
     End,
 }
 
+/// Reads what is there. Of a program that has `ended` everything is, whether the runtime has heard
+/// of it yet or not: its end may be told before its last words.
 fn poll_read(
     pipe: &Receiver,
+    ended: bool,
     context: &mut Context<'_>,
     take: impl FnOnce(&[u8]) -> Result<(), Broken>,
 ) -> Read {
     BUFFER.with_borrow_mut(|buffer| {
         loop {
             buffer.clear();
-            match pipe.try_read_buf(buffer) {
+            let read = if ended {
+                rustix::io::read(pipe, spare_capacity(buffer)).map_err(io::Error::from)
+            } else {
+                pipe.try_read_buf(buffer)
+            };
+            match read {
                 Ok(0) => return Read::End,
                 Ok(_) => return Read::Some(take(buffer)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if ended {
+                        return Read::Nothing;
+                    }
                     match pipe.poll_read_ready(context) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(_)) => return Read::End,

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use slackwater_lab::process::{Gateway, Signal};
-use slackwater_lab::raw::{End, exchange, handshake};
+use slackwater_lab::raw::{End, RawClient, exchange, handshake};
+use tokio::task::JoinSet;
 
 use crate::{assert_gone, leader, run, script, text, until_written};
 
@@ -35,6 +36,27 @@ async fn what_a_program_said_last_arrives_before_the_close() {
     let mut client = gateway.connect().await.unwrap();
     assert_eq!(text(&mut client).await.unwrap().len(), 3_000_000);
     assert_eq!(client.closed().await.unwrap().0, Some(1011));
+}
+
+#[tokio::test]
+async fn one_that_ends_at_once_is_heard_to_its_last_word() {
+    let gateway = run(&["--log-level", "warn"], &["echo", "all that there is"]).await.unwrap();
+    let address = gateway.address();
+    let mut visitors = JoinSet::new();
+    // Many at once, so that the runtime hears of things late and in any order.
+    for _ in 0..16 {
+        visitors.spawn(async move {
+            for _ in 0..25 {
+                let mut client = RawClient::connect(address, "/").await?;
+                assert_eq!(text(&mut client).await?, "all that there is");
+                assert_eq!(client.closed().await?.0, Some(1000));
+            }
+            Ok::<_, std::io::Error>(())
+        });
+    }
+    while let Some(outcome) = visitors.join_next().await {
+        outcome.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]
