@@ -112,11 +112,11 @@ pub fn definition() -> clap::Command {
         }
     };
     Cli::command()
-        .mut_subcommand("serve", hides(&OF_PROGRAM))
-        .mut_subcommand("check", hides(&OF_PROGRAM))
-        .mut_subcommand("osrf-stdio", hides(&OF_PROGRAM))
+        .mut_subcommand("serve", hides(OF_PROGRAM))
+        .mut_subcommand("check", hides(OF_PROGRAM))
+        .mut_subcommand("osrf-stdio", hides(OF_PROGRAM))
         .mut_subcommand("osrf-stdio", hides(&OF_CLIENTS))
-        .mut_subcommand("run", hides(&OF_BUS))
+        .mut_subcommand("run", hides(OF_BUS))
 }
 
 /// The subcommands that do their work and end.

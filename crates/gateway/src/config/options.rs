@@ -305,66 +305,54 @@ pub struct ServeOptions {
     pub max_log_length: Option<Count>,
 }
 
-/// What only a bus has: `slackwater run` takes none of these.
-pub const OF_BUS: [&str; 10] = [
-    "bus",
-    "opensrf_config",
-    "opensrf_section",
-    "transport",
-    "bus_password_file",
-    "bus_tls",
-    "bus_streams",
-    "ingress",
-    "max_stanza_size",
-    "message_size_warning",
-];
+/// Options that only one kind of gateway has: their names, and which of them are given.
+macro_rules! only {
+    ($(#[$what:meta])* $names:ident, $given:ident: $($option:ident),+ $(,)?) => {
+        $(#[$what])*
+        pub const $names: &[&str] = &[$(stringify!($option)),+];
 
-/// What only programs have: `slackwater serve` takes none of these.
-pub const OF_PROGRAM: [&str; 9] = [
-    "track",
-    "track_idle",
-    "relay_usr1",
-    "framing",
-    "binary",
-    "pass_stderr",
-    "pass_env",
-    "kill_grace",
-    "max_programs",
-];
+        impl ServeOptions {
+            fn $given(&self) -> Option<&'static str> {
+                [$((stringify!($option), self.$option.is_some())),+]
+                    .into_iter()
+                    .find_map(|(key, given)| given.then_some(key))
+            }
+        }
+    };
+}
+
+only!(
+    /// What only a bus has: `slackwater run` takes none of these.
+    OF_BUS, given_of_bus:
+    bus,
+    opensrf_config,
+    opensrf_section,
+    transport,
+    bus_password_file,
+    bus_tls,
+    bus_streams,
+    ingress,
+    max_stanza_size,
+    message_size_warning,
+);
+only!(
+    /// What only programs have: `slackwater serve` takes none of these.
+    OF_PROGRAM, given_of_program:
+    track,
+    track_idle,
+    relay_usr1,
+    framing,
+    binary,
+    pass_stderr,
+    pass_env,
+    kill_grace,
+    max_programs,
+);
 
 impl ServeOptions {
     /// The first of these options that is given although nothing is there that it could be for.
     pub fn out_of_place(&self) -> Option<&'static str> {
-        macro_rules! given {
-            ($($option:ident),+ $(,)?) => {
-                [$((stringify!($option), self.$option.is_some())),+]
-            };
-        }
-        let of_bus = given!(
-            bus,
-            opensrf_config,
-            opensrf_section,
-            transport,
-            bus_password_file,
-            bus_tls,
-            bus_streams,
-            ingress,
-            max_stanza_size,
-            message_size_warning,
-        );
-        let of_program = given!(
-            track,
-            track_idle,
-            relay_usr1,
-            framing,
-            binary,
-            pass_stderr,
-            pass_env,
-            kill_grace,
-            max_programs,
-        );
-        let misplaced: &[_] = if self.program.is_some() { &of_bus } else { &of_program };
-        misplaced.iter().find(|(_, given)| *given).map(|(key, _)| *key)
+        if self.program.is_some() { self.given_of_bus() } else { self.given_of_program() }
     }
 
     /// These options, and for what they leave open those of `lower`. `config`, `program` and `web`
