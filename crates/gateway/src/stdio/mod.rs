@@ -58,7 +58,7 @@ pub async fn serve(settings: &Settings) -> Result<ExitCode, ServeError> {
     let input = input().map_err(system("stdin"))?;
     let output = output().map_err(system("stdout"))?;
 
-    let Bus { sender, events } = join_bus(settings, Stay::Brief).await?;
+    let Bus { sender, mut events } = join_bus(settings, Stay::Brief).await?;
     let mut config = parts::session(settings);
     // What passes here is not the client's own connection: whoever has that looks whether it lives.
     config.ping_interval = None;
@@ -81,8 +81,12 @@ pub async fn serve(settings: &Settings) -> Result<ExitCode, ServeError> {
         closing: false,
         drains: false,
     };
-    client.run(input, output, events, signals).await;
-    if timeout(FAREWELL, sender.close()).await.is_err() {
+    client.run(input, output, &mut events, signals).await;
+    // A bus whose events nobody takes ends at once, and what waits for it with it.
+    let left = async {
+        tokio::join!(sender.close(), async { while events.recv().await.is_some() {} });
+    };
+    if timeout(FAREWELL, left).await.is_err() {
         tracing::warn!("the bus was not left in order");
     }
     Ok(ExitCode::SUCCESS)
@@ -143,7 +147,7 @@ impl Client {
         mut self,
         mut input: Box<dyn AsyncRead + Unpin>,
         mut output: Box<dyn AsyncWrite + Unpin>,
-        mut events: mpsc::Receiver<BusEvent>,
+        events: &mut mpsc::Receiver<BusEvent>,
         mut signals: Signals,
     ) {
         let mut piece = vec![0; PIECE];
