@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::osrf::Trace;
+use crate::tally::Services;
 
 /// What became of a request that was sent on. The first three are answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,37 @@ pub enum Outcome {
     BusLost,
     /// The operator's deadline; the client was told 504.
     CutOff,
+}
+
+impl Outcome {
+    /// All of them, in their order.
+    pub const ALL: [Self; 7] = [
+        Self::Complete,
+        Self::ErrorStatus,
+        Self::Refused,
+        Self::ServiceGone,
+        Self::ClientGone,
+        Self::BusLost,
+        Self::CutOff,
+    ];
+
+    /// The name in metrics and status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ErrorStatus => "error",
+            Self::Refused => "refused",
+            Self::ServiceGone => "service_gone",
+            Self::ClientGone => "client_gone",
+            Self::BusLost => "bus_lost",
+            Self::CutOff => "cut_off",
+        }
+    }
+
+    /// Whether it is a service's own answer.
+    pub const fn is_of_service(self) -> bool {
+        matches!(self, Self::Complete | Self::ErrorStatus)
+    }
 }
 
 /// Why a connection ended.
@@ -241,6 +273,10 @@ pub struct Counters {
     pub invalid: u64,
     /// Answers for which there was no conversation.
     pub strays: u64,
+    /// What became of requests, by service.
+    pub services: Services,
+    /// Requests that the bus gave back: no longer among the executed, rejected instead.
+    pub recalled: u64,
     /// Connections by the cause of their end.
     pub closed: BTreeMap<Cause, u64>,
 }
@@ -270,6 +306,7 @@ impl Counters {
             }
             Event::Rejected { .. } => self.rejected += 1,
             Event::Recalled => {
+                self.recalled += 1;
                 self.executed -= 1;
                 self.pending -= 1;
             }
@@ -277,7 +314,10 @@ impl Counters {
                 self.received += requests;
                 self.crossed_requests += requests;
             }
-            Event::Settled { outcome, .. } => self.settle(*outcome, 1),
+            Event::Settled { service, outcome, took, .. } => {
+                self.services.add(service, *outcome, *took);
+                self.settle(*outcome, 1);
+            }
             Event::Answered(n) => {
                 self.pending -= n;
                 self.answered += n;

@@ -7,11 +7,12 @@
 //!
 //! [`osrf`] reads OpenSRF's messages as far as the ledger must, [`track`] those of programs;
 //! [`event`] is what everything that
-//! Slackwater shows is derived from.
+//! Slackwater shows is derived from, [`tally`] its sums by service.
 #![forbid(unsafe_code)]
 
 pub mod drain;
 pub mod event;
 pub mod osrf;
 pub mod session;
+pub mod tally;
 pub mod track;

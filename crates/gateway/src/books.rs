@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use slackwater_core::drain::{Drain, Phase, Verdict};
-use slackwater_core::event::{Cause, Counters};
-use slackwater_core::session;
+use slackwater_core::event::{Cause, Counters, Outcome};
+use slackwater_core::{session, tally};
 
 use crate::gateway::Limits;
 use crate::operate::status;
@@ -22,6 +22,8 @@ pub(crate) struct Books {
     pub(crate) limits: Limits,
     /// Sums over all events.
     pub(crate) counters: Counters,
+    /// Times that the bus was lost.
+    pub(crate) bus_losses: u64,
     /// Why the bus is gone, if it is.
     pub(crate) bus_lost: Option<String>,
     /// Orders given to the listeners; an answer to an older one means nothing.
@@ -54,6 +56,7 @@ impl Books {
             sessions: Arc::new(sessions),
             limits,
             counters: Counters::default(),
+            bus_losses: 0,
             bus_lost: None,
             orders: 0,
             full: false,
@@ -94,6 +97,7 @@ impl Books {
                 .iter()
                 .map(|(cause, count)| (cause.name().to_owned(), *count))
                 .collect(),
+            services: counters.services.iter().map(shown_service).collect(),
             uptime_seconds: now.saturating_duration_since(fixed.began).as_secs_f64(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -124,6 +128,16 @@ impl Books {
             }),
         }
     }
+}
+
+fn shown_service((name, tally): (&str, &tally::Service)) -> (String, status::Service) {
+    let requests = tally.requests();
+    let service = status::Service {
+        requests,
+        errors: requests - tally.count(Outcome::Complete),
+        mean_seconds: tally.took.sum.as_secs_f64() / requests.max(1) as f64,
+    };
+    (name.to_owned(), service)
 }
 
 /// A phase as it is shown.

@@ -130,6 +130,8 @@ pub enum ClientCommand {
     Reload(Target),
     /// Show what a gateway is doing
     Status(StatusOptions),
+    /// Print the address of a gateway's page, with the key to its buttons
+    Page(Target),
     /// Send one request through a gateway and print its answers
     Request(RequestOptions),
     /// Say what is wrong with a configuration, without serving

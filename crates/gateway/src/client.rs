@@ -139,7 +139,7 @@ impl<E: FarEnd> Client<E> {
                 }
             }
             let unwritten = usize::try_from(self.websocket.unwritten()).unwrap_or(usize::MAX);
-            if mailbox.report(unwritten, self.session.holds()) {
+            if mailbox.report(unwritten, self.session.phase(), self.session.holds()) {
                 self.input(Input::Overflow);
             }
         }
@@ -219,6 +219,12 @@ impl<E: FarEnd> Client<E> {
     }
 
     fn tell_traffic(&mut self) {
+        let traffic = self.count_traffic();
+        self.input(Input::Traffic(traffic));
+    }
+
+    /// Looks how much has passed, and adds what is new to the sums.
+    fn count_traffic(&mut self) -> Traffic {
         let traffic = Traffic {
             received: self.websocket.bytes_in(),
             written: self.websocket.bytes_out(),
@@ -226,8 +232,10 @@ impl<E: FarEnd> Client<E> {
             mid_message: self.websocket.mid_message(),
             paused: self.far_end.is_full(),
         };
-        self.traffic = traffic;
-        self.input(Input::Traffic(traffic));
+        let before = std::mem::replace(&mut self.traffic, traffic);
+        self.gateway
+            .count_bytes(traffic.received - before.received, traffic.written - before.written);
+        traffic
     }
 
     fn input(&mut self, input: Input<<E::Upstream as Upstream>::Input>) {
@@ -278,6 +286,7 @@ impl<E: FarEnd> Client<E> {
 
     async fn end(mut self) {
         let cause = self.session.cause().unwrap_or(Cause::Reset);
+        self.count_traffic();
         let seconds = now().saturating_duration_since(self.since).as_secs_f64();
         tracing::info!(
             client = %self.address,

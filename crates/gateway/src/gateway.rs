@@ -6,7 +6,7 @@ mod operations;
 mod place;
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::StatusCode;
@@ -35,12 +35,20 @@ pub struct Gateway {
     /// The number of the next connection, given once.
     numbers: AtomicU64,
     books: Mutex<Books>,
+    bytes: Bytes,
     fixed: OnceLock<Fixed>,
     orders: mpsc::UnboundedSender<Order>,
     phase: watch::Sender<Phase>,
     /// The drain's next timeout may have changed.
     rearm: Notify,
     exit: watch::Sender<Option<Verdict>>,
+}
+
+/// Bytes that have passed to and from clients, counted without a lock.
+#[derive(Debug, Default)]
+struct Bytes {
+    received: AtomicU64,
+    sent: AtomicU64,
 }
 
 /// What one gateway takes on, and what it says when it takes no more.
@@ -87,6 +95,7 @@ impl Gateway {
             hub,
             numbers: AtomicU64::new(1),
             books: Mutex::new(books),
+            bytes: Bytes::default(),
             fixed: OnceLock::new(),
             orders,
             phase: watch::Sender::new(Phase::Serving),
@@ -170,6 +179,7 @@ impl Gateway {
                     tracing::error!(reason, "bus lost");
                     // Under the lock: a client that joins now sees one state or the other.
                     let mut books = self.books();
+                    books.bus_losses += 1;
                     books.bus_lost = Some(reason);
                     self.hub.post_all(|| Letter::Bus(FromBus::Lost));
                 }
@@ -208,6 +218,12 @@ impl Gateway {
 
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// Adds bytes that have come from a client, and that its connection has taken.
+    pub(crate) fn count_bytes(&self, received: u64, sent: u64) {
+        self.bytes.received.fetch_add(received, Ordering::Relaxed);
+        self.bytes.sent.fetch_add(sent, Ordering::Relaxed);
     }
 
     /// Adds events to the sums, all of them at one instant.

@@ -14,6 +14,7 @@ use slackwater_core::session;
 use slackwater_core::session::identity::ClientId;
 
 use crate::mailbox::{Letter, Mailbox};
+use crate::operate::metrics::Census;
 
 /// All clients, by both of their names.
 #[derive(Debug)]
@@ -119,6 +120,15 @@ impl Hub {
             .filter(|mailbox| !only_holding || mailbox.holds())
             .cloned()
             .collect()
+    }
+
+    /// All clients, counted.
+    pub(crate) fn census(&self) -> Census {
+        let mut census = Census::default();
+        for mailbox in self.read().by_number.values() {
+            mailbox.enter(&mut census);
+        }
+        census
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Clients> {

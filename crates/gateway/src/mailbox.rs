@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use slackwater_core::osrf::envelope::Incoming;
-use slackwater_core::session::{self, Deadlines, FromBus};
+use slackwater_core::session::{self, Deadlines, FromBus, Phase};
 use tokio::sync::{Notify, oneshot};
 
+use crate::operate::metrics::Census;
 use crate::operate::status::Connection;
 
 /// Something for a client's task.
@@ -34,7 +35,7 @@ pub(crate) struct Mailbox {
     arrival: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     limit: usize,
     letters: VecDeque<Letter>,
@@ -42,6 +43,8 @@ struct Queue {
     /// Bytes that the client's task has taken and the kernel has not.
     unwritten: usize,
     overflowed: bool,
+    /// What the client's session is at.
+    phase: Phase,
     /// Whether the client holds a drain: something is pending, or a session is open.
     holds: bool,
 }
@@ -49,7 +52,15 @@ struct Queue {
 impl Mailbox {
     /// An empty one. `limit` bounds the bytes that wait, here and for the kernel.
     pub(crate) fn new(limit: usize) -> Self {
-        let queue = Queue { limit, ..Queue::default() };
+        let queue = Queue {
+            limit,
+            letters: VecDeque::new(),
+            bytes: 0,
+            unwritten: 0,
+            overflowed: false,
+            phase: Phase::Open,
+            holds: false,
+        };
         Self { queue: Mutex::new(queue), arrival: Notify::new() }
     }
 
@@ -97,11 +108,12 @@ impl Mailbox {
         }
     }
 
-    /// What the client's task tells whoever delivers: how many bytes the kernel has not taken,
-    /// and whether it holds a drain. True if that is more than may wait.
-    pub(crate) fn report(&self, unwritten: usize, holds: bool) -> bool {
+    /// What the client's task tells whoever delivers: how many bytes the kernel has not taken, what
+    /// its session is at, and whether it holds a drain. True if more waits than may.
+    pub(crate) fn report(&self, unwritten: usize, phase: Phase, holds: bool) -> bool {
         let mut queue = self.lock();
         queue.unwritten = unwritten;
+        queue.phase = phase;
         queue.holds = holds;
         unwritten > queue.limit && !std::mem::replace(&mut queue.overflowed, true)
     }
@@ -109,6 +121,12 @@ impl Mailbox {
     /// Whether the client holds a drain.
     pub(crate) fn holds(&self) -> bool {
         self.lock().holds
+    }
+
+    /// Counts the client among all.
+    pub(crate) fn enter(&self, census: &mut Census) {
+        let queue = self.lock();
+        census.count(queue.phase, queue.holds, queue.bytes + queue.unwritten);
     }
 
     /// Bytes that wait, here and for the kernel.
@@ -138,13 +156,13 @@ mod tests {
     async fn what_waits_is_bounded_by_bytes_and_the_client_is_told() {
         let mailbox = Mailbox::new(10);
         mailbox.deliver(envelope(6));
-        mailbox.report(0, true);
+        mailbox.report(0, Phase::Open, true);
         mailbox.deliver(envelope(4));
         assert_eq!(mailbox.waiting(), 10);
         let letters = mailbox.take().await;
         assert!(matches!(Vec::from(letters)[..], [Letter::Bus(_), Letter::Bus(_)]));
 
-        mailbox.report(6, false);
+        mailbox.report(6, Phase::Open, false);
         mailbox.deliver(envelope(5));
         mailbox.deliver(envelope(1));
         let letters = mailbox.take().await;
@@ -157,8 +175,8 @@ mod tests {
     #[tokio::test]
     async fn its_own_replies_count_too() {
         let mailbox = Mailbox::new(10);
-        assert!(!mailbox.report(10, false));
-        assert!(mailbox.report(11, false));
-        assert!(!mailbox.report(12, false), "told once");
+        assert!(!mailbox.report(10, Phase::Open, false));
+        assert!(mailbox.report(11, Phase::Open, false));
+        assert!(!mailbox.report(12, Phase::Open, false), "told once");
     }
 }

@@ -1,6 +1,6 @@
 //! The life of a serving process, from its settings to its exit status.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::front::listener::Refusal;
 use crate::front::{Front, Inherited, ListenAddress, ListenError, Listener, Then};
 use crate::gateway::{Behind, Configuration, Gateway, Order};
 use crate::operate::agent;
-use crate::operate::control::{ControlSocket, Server, SocketError};
+use crate::operate::control::{ControlSocket, Key, Server, SocketError};
 use crate::operate::signals::{Children, Signals};
 use crate::operate::systemd;
 use crate::program::Programs;
@@ -120,10 +120,16 @@ pub async fn serve(
         None => Front::start(listeners, let_in, Clients::of(Arc::clone(&gateway))),
     };
 
+    let key = Key::random().map_err(|error| ServeError::System {
+        what: "randomness",
+        reason: std::io::Error::other(error.to_string()),
+    })?;
+    let page = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let page = page.map(|address| page_address(address, &key));
     let servers: Vec<Server> = admin
         .into_iter()
-        .map(|listener| Server::admin(listener, Arc::clone(&gateway) as _))
-        .chain([Server::control(control, Arc::clone(&gateway) as _)])
+        .map(|listener| Server::admin(listener, Arc::clone(&gateway) as _, key.clone()))
+        .chain([Server::control(control, Arc::clone(&gateway) as _, page)])
         .collect();
     for address in front.addresses() {
         if settings.log.format == LogFormat::Websocketd {
@@ -195,6 +201,18 @@ pub async fn serve(
     }
     reader.abort();
     Ok(ExitCode::from(verdict.exit_code()))
+}
+
+/// Where an operator on this machine finds the page.
+fn page_address(mut bound: SocketAddr, key: &Key) -> String {
+    if bound.ip().is_unspecified() {
+        bound.set_ip(if bound.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    format!("http://{bound}/#key={}", key.reveal())
 }
 
 /// The inherited sockets, and those that are to be bound beside them.

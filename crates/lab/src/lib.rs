@@ -1,6 +1,7 @@
 //! What tests and measurements of the gateway are made of. Not shipped.
 
 pub mod balancer;
+pub mod browser;
 pub mod bus;
 pub mod caller;
 pub mod certificate;

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::Failure;
 use crate::config::Period;
-use crate::operate::control::Progress;
+use crate::operate::control::{PageAddress, Progress};
 use crate::operate::status::{Connection, Reloaded, Status};
 
 /// A gateway on this host.
@@ -86,6 +86,12 @@ impl Gateway {
     /// Has it read its configuration again, and says what came of it.
     pub(super) async fn reload(&self) -> Result<Reloaded, Failure> {
         self.understood(&self.ask(Method::POST, "/reload", String::new()).await?)
+    }
+
+    /// Where its page is, with the key.
+    pub(super) async fn page(&self) -> Result<String, Failure> {
+        let answer = self.ask(Method::GET, "/page", String::new()).await?;
+        Ok(self.understood::<PageAddress>(&answer)?.url)
     }
 
     /// Follows its progress.

@@ -4,6 +4,7 @@ mod check;
 mod drain;
 mod gateway;
 mod manual;
+mod page;
 pub(crate) mod print;
 mod reload;
 mod request;
@@ -23,6 +24,7 @@ pub async fn run(command: ClientCommand, surroundings: &Surroundings) -> ExitCod
         ClientCommand::Undrain(target) => undrain::run(&target, surroundings).await,
         ClientCommand::Reload(target) => reload::run(&target, surroundings).await,
         ClientCommand::Status(options) => status::run(&options, surroundings).await,
+        ClientCommand::Page(target) => page::run(&target, surroundings).await,
         ClientCommand::Request(options) => request::run(&options).await,
         ClientCommand::Check(options) => check::run(*options, surroundings).await,
         ClientCommand::Manual(options) => manual::run(&options.directory),

@@ -16,7 +16,7 @@ const PACE: Duration = Duration::from_secs(1);
 /// Moves the cursor home and clears the screen (ECMA-48 CUP, ED).
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
-/// How many of those that hold a drain are named.
+/// How many of those that hold a drain are named, and how many services.
 const NAMED: usize = 10;
 
 pub(super) async fn run(
@@ -112,6 +112,14 @@ fn page(status: &Status, holding: &[Connection]) -> String {
         }
         lines.push(line);
     }
+    let mut services: Vec<_> = status.services.iter().collect();
+    services.sort_by_key(|(_, service)| std::cmp::Reverse(service.requests));
+    lines.extend(services.into_iter().take(NAMED).map(|(name, service)| {
+        let requests = shown::counted(service.requests, "request");
+        let mean = service.mean_seconds * 1000.0;
+        let name = shown::foreign(name);
+        format!("  {name}  {requests}, {} without a result, {mean:.1} ms", service.errors)
+    }));
     lines.extend(
         holding.iter().map(|connection| format!("  held by    {}", shown::holder(connection))),
     );

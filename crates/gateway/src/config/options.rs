@@ -80,7 +80,7 @@ pub struct ServeOptions {
     /// or /tmp/slackwater-UID]
     #[arg(long, env = "SLACKWATER_CONTROL", value_name = "PATH")]
     pub control: Option<PathBuf>,
-    /// Serve /livez, /readyz and /status over HTTP here [default: off]
+    /// Serve the page, /metrics, /livez, /readyz and /status over HTTP here [default: off]
     #[arg(long, env = "SLACKWATER_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
     /// Answer HAProxy's agent-check here [default: off]

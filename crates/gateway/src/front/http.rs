@@ -341,11 +341,10 @@ async fn ordinary<H: Handler>(
 
 /// A page to try WebSockets with.
 pub(crate) fn page(page: Page<'_>) -> Answer {
-    let mut nonce = [0; 16];
-    if getrandom::fill(&mut nonce).is_err() {
-        return text(StatusCode::INTERNAL_SERVER_ERROR, "no randomness");
+    match page::response(page) {
+        Ok(answer) => answer.map(whole),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "no randomness"),
     }
-    page::response(page, &nonce).map(whole)
 }
 
 /// A body that is there already.

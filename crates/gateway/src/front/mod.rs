@@ -27,7 +27,7 @@ pub mod inherited;
 pub mod listener;
 mod metered;
 pub mod origin;
-mod page;
+pub(crate) mod page;
 pub mod proxy_header;
 pub mod stream;
 pub mod tls;

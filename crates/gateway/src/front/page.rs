@@ -1,10 +1,8 @@
-//! The pages of the front: at `/` a form that sends one request and lists its answers, and a console
-//! for messages of any kind.
+//! The pages: where clients connect, at `/` a form that sends one request and lists its answers, and a
+//! console for messages of any kind; at the admin port, how the gateway stands.
 //!
 //! Law: each loads nothing from elsewhere and runs no script but its own, which a nonce per response
 //! vouches for.
-
-use std::fmt::Write as _;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
@@ -19,19 +17,33 @@ pub(crate) enum Page<'a> {
     Form(&'a str),
     /// The console, for WebSockets at its own path.
     Console,
+    /// How the gateway stands, and what an operator may do. Its form opens WebSockets at other ports
+    /// than its own.
+    Admin,
 }
 
-/// A page as an answer. `nonce` must be new for every response.
-pub(super) fn response(page: Page<'_>, nonce: &[u8; 16]) -> Response<Full<Bytes>> {
-    let nonce = hex(nonce);
-    let page = match page {
-        Page::Form(path) => include_str!("page.html").replace("{path}", &escape(path)),
-        Page::Console => include_str!("console.html").to_owned(),
+/// A page as an answer.
+///
+/// # Errors
+/// There is no randomness.
+pub(crate) fn response(page: Page<'_>) -> Result<Response<Full<Bytes>>, getrandom::Error> {
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce)?;
+    Ok(with_nonce(page, &nonce))
+}
+
+/// `nonce` must be new for every response.
+fn with_nonce(page: Page<'_>, nonce: &[u8; 16]) -> Response<Full<Bytes>> {
+    let nonce = format!("{:032x}", u128::from_be_bytes(*nonce));
+    let (page, connects) = match page {
+        Page::Form(path) => (include_str!("page.html").replace("{path}", &escape(path)), "'self'"),
+        Page::Console => (include_str!("console.html").to_owned(), "'self'"),
+        Page::Admin => (include_str!("admin.html").to_owned(), "'self' ws: wss:"),
     };
-    let page = page.replace("{nonce}", &nonce);
+    let page = page.replace("{nonce}", &nonce).replace("{opensrf}", include_str!("opensrf.js"));
     let policy = format!(
         "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         connect-src {connects}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     let mut response = Response::new(Full::from(page));
     let headers: [(HeaderName, &str); 6] = [
@@ -50,14 +62,6 @@ pub(super) fn response(page: Page<'_>, nonce: &[u8; 16]) -> Response<Full<Bytes>
     response
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        write!(text, "{byte:02x}").ok();
-        text
-    })
-}
-
 /// For use inside a quoted attribute.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
@@ -70,13 +74,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_policy_vouches_for_what_the_page_holds_and_nothing_else() {
-        for page in [Page::Form("/a\"<b>&"), Page::Console] {
+        for page in [Page::Form("/a\"<b>&"), Page::Console, Page::Admin] {
             policy_vouches_for(page).await;
         }
     }
 
     async fn policy_vouches_for(shown: Page<'_>) {
-        let response = response(shown, &[0xab; 16]);
+        let response = with_nonce(shown, &[0xab; 16]);
         let nonce = "ab".repeat(16);
         let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
         assert!(policy.contains(&format!("script-src 'nonce-{nonce}';")), "{policy}");
@@ -84,7 +88,7 @@ mod tests {
         let page = str::from_utf8(&page).unwrap();
         match shown {
             Page::Form(_) => assert!(page.contains("\"/a&quot;&lt;b>&amp;\""), "it is escaped"),
-            Page::Console => {}
+            Page::Console | Page::Admin => {}
         }
         assert_eq!(
             page.matches("<script").count(),
@@ -97,6 +101,6 @@ mod tests {
         for elsewhere in ["http://", "https://", "//cdn", "src=", "style=", "onclick="] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
         }
-        assert!(!page.contains("{nonce}") && !page.contains("{path}"));
+        assert!(!["{nonce}", "{path}", "{opensrf}"].iter().any(|left| page.contains(left)));
     }
 }

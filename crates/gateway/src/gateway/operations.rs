@@ -1,5 +1,6 @@
 //! What the gateway is asked and told by whoever operates it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -10,6 +11,7 @@ use super::{Gateway, Order, seed};
 use crate::books::{Behind, Fixed};
 use crate::clock::now;
 use crate::mailbox::Letter;
+use crate::operate::metrics::Figures;
 use crate::operate::readiness::Probe;
 use crate::operate::status::{
     Answer, Connection, Deadline, DrainRequest, Operations, Phase, Refused, Reloaded, Selection,
@@ -19,12 +21,15 @@ use crate::operate::status::{
 impl Gateway {
     /// Everything that is so at this instant.
     pub(crate) fn status_now(&self) -> Status {
-        let fixed = self.fixed.get_or_init(|| Fixed {
+        self.books().status(self.fixed(), now())
+    }
+
+    fn fixed(&self) -> &Fixed {
+        self.fixed.get_or_init(|| Fixed {
             began: now(),
             behind: Behind::Bus(String::new()),
             listen: vec![],
-        });
-        self.books().status(fixed, now())
+        })
     }
 
     /// What a load balancer is told.
@@ -108,6 +113,22 @@ impl Operations for Gateway {
 
     fn reload(&self) -> Answer<'_, Result<Reloaded, Refused>> {
         Box::pin(self.read_again())
+    }
+
+    fn figures(&self) -> Figures {
+        let fixed = self.fixed();
+        // Under the lock, under which clients come and go.
+        let books = self.books();
+        let census = self.hub.census();
+        Figures {
+            status: books.status(fixed, now()),
+            services: books.counters.services.clone(),
+            recalled: books.counters.recalled,
+            bus_losses: books.bus_losses,
+            census,
+            received_bytes: self.bytes.received.load(Ordering::Relaxed),
+            sent_bytes: self.bytes.sent.load(Ordering::Relaxed),
+        }
     }
 
     fn phase(&self) -> watch::Receiver<Phase> {

@@ -5,6 +5,7 @@
 //! has ten seconds from connect to answer, and who follows `/events` must read them.
 
 mod events;
+mod guard;
 mod routes;
 mod socket;
 
@@ -23,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use events::Progress;
+pub use guard::Key;
+pub use routes::PageAddress;
 pub use socket::{ControlSocket, SocketError};
 pub(crate) use socket::{is_live, is_private};
 
@@ -49,22 +52,34 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const OUT_OF_FILES_PAUSE: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// Serves everything on the control socket.
-    pub fn control(socket: ControlSocket, operations: Arc<dyn Operations>) -> Self {
-        Self::start(operations, Scope::Control, move |server| async move {
-            loop {
-                let accepted = socket.listener().accept().await;
-                server.admit(accepted.map(|(stream, _)| stream)).await;
-            }
-        })
+    /// Serves everything on the control socket; `page` is where an operator's browser finds the
+    /// admin port's page, with its key, if there is one.
+    pub fn control(
+        socket: ControlSocket,
+        operations: Arc<dyn Operations>,
+        page: Option<String>,
+    ) -> Self {
+        Self::start(
+            operations,
+            Scope::Control { page: page.map(Into::into) },
+            move |server| async move {
+                loop {
+                    let accepted = socket.listener().accept().await;
+                    server.admit(accepted.map(|(stream, _)| (stream, true))).await;
+                }
+            },
+        )
     }
 
-    /// Serves `/livez`, `/readyz` and `/status` on a TCP port.
-    pub fn admin(listener: TcpListener, operations: Arc<dyn Operations>) -> Self {
-        Self::start(operations, Scope::Admin, move |server| async move {
+    /// Serves the page and what it needs, metrics and what balancers ask on a TCP port: to look to
+    /// everybody, to operate to who has the key.
+    pub fn admin(listener: TcpListener, operations: Arc<dyn Operations>, key: Key) -> Self {
+        Self::start(operations, Scope::Admin(Arc::new(key)), move |server| async move {
+            let is_local = |peer: SocketAddr| peer.ip().to_canonical().is_loopback();
             loop {
                 let accepted = listener.accept().await;
-                server.admit(accepted.map(|(stream, _): (_, SocketAddr)| stream)).await;
+                let accepted = accepted.map(|(stream, peer)| (stream, is_local(peer)));
+                server.admit(accepted).await;
             }
         })
     }
@@ -88,7 +103,12 @@ impl Server {
         let server = Self { ending: CancellationToken::new(), tasks: TaskTracker::new() };
         let accepting = accepting(Acceptor {
             places: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
-            conversation: Conversation { operations, scope, ending: server.ending.clone() },
+            conversation: Conversation {
+                operations,
+                scope,
+                is_local: false,
+                ending: server.ending.clone(),
+            },
             tasks: server.tasks.clone(),
         });
         let ending = server.ending.clone();
@@ -105,14 +125,14 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    /// Serves a connection once there is a place for it; until then the next ones wait in the
+    /// Serves a connection, which may be one from this machine, once there is a place for it; until then the next ones wait in the
     /// kernel's queue.
-    async fn admit<S>(&self, accepted: io::Result<S>)
+    async fn admit<S>(&self, accepted: io::Result<(S, bool)>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let stream = match accepted {
-            Ok(stream) => stream,
+        let (stream, is_local) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "control connection not accepted");
                 tokio::time::sleep(OUT_OF_FILES_PAUSE).await;
@@ -120,7 +140,7 @@ impl Acceptor {
             }
         };
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
-        let conversation = self.conversation.clone();
+        let conversation = Conversation { is_local, ..self.conversation.clone() };
         self.tasks.spawn(async move {
             converse(stream, conversation).await;
             drop(place);

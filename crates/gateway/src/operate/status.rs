@@ -11,6 +11,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::metrics::Figures;
+
 /// How far a drain is (DRAIN.md, "The gateway as a whole").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,6 +55,8 @@ pub struct Status {
     pub counts: Counts,
     /// Connections that have ended, by the reason.
     pub closed: BTreeMap<String, u64>,
+    /// What was asked of each service that has answered.
+    pub services: BTreeMap<String, Service>,
     /// Since the start of the process.
     pub uptime_seconds: f64,
     /// Of this program.
@@ -98,6 +102,17 @@ pub struct Counts {
     pub invalid_messages: u64,
     /// Answers from the bus that nobody here awaited; dropped.
     pub stray_answers: u64,
+}
+
+/// What was asked of one service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Requests that are settled.
+    pub requests: u64,
+    /// Of these, those that did not end with a result.
+    pub errors: u64,
+    /// How long they took on average.
+    pub mean_seconds: f64,
 }
 
 impl Status {
@@ -257,6 +272,9 @@ pub trait Operations: fmt::Debug + Send + Sync + 'static {
     /// Reads the configuration again and goes by it; one that is wrong changes nothing. Answered when
     /// new clients are let in by it, too.
     fn reload(&self) -> Answer<'_, Result<Reloaded, Refused>>;
+
+    /// Everything that is measured, at one instant.
+    fn figures(&self) -> Figures;
 
     /// The phase as it changes. The gateway drops the sender when it ends.
     fn phase(&self) -> watch::Receiver<Phase>;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slackwater::operate::control::{Progress, Server};
+use slackwater::operate::control::{Key, Progress, Server};
 use slackwater::operate::status::{Deadline, DrainRequest, Operations, Phase, Verdict};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
-use crate::fake::{Fake, Place, ask, status};
+use crate::fake::{Fake, Place, ask, ask_with, status};
 
 /// Longer than anything here takes, on any machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -182,25 +182,42 @@ async fn readiness_says_what_is_wrong_and_liveness_does_not_care() {
 }
 
 #[tokio::test]
-async fn the_admin_port_only_looks() {
+async fn at_the_admin_port_everybody_may_look_and_who_has_the_key_may_do_more() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let fake = Fake::new();
-    let server = Server::admin(listener, Arc::clone(&fake) as Arc<dyn Operations>);
+    let key = Key::random().unwrap();
+    let server = Server::admin(listener, Arc::clone(&fake) as Arc<dyn Operations>, key.clone());
     for (method, target, code) in [
         ("GET", "/livez", 200),
         ("HEAD", "/readyz", 200),
         ("GET", "/status", 200),
-        ("GET", "/connections", 404),
+        ("GET", "/metrics", 200),
+        ("GET", "/", 200),
         ("GET", "/events", 404),
-        ("POST", "/drain", 404),
-        ("POST", "/undrain", 404),
+        ("GET", "/page", 404),
         ("POST", "/reload", 404),
+        // Asked as a name that is none of ours, by somebody without the key.
+        ("GET", "/connections", 421),
+        ("POST", "/drain", 421),
+        ("POST", "/undrain", 421),
     ] {
         let stream = TcpStream::connect(address).await.unwrap();
         assert_eq!(ask(stream, method, target, "").await.code, code, "{method} {target}");
     }
+    let with = async |method: &str, target: &str, key: &str| {
+        let headers = format!("Host: {address}\r\nAuthorization: Bearer {key}");
+        let stream = TcpStream::connect(address).await.unwrap();
+        ask_with(stream, method, target, &headers, "").await.code
+    };
+    for (method, target) in [("GET", "/connections"), ("POST", "/drain"), ("POST", "/undrain")] {
+        assert_eq!(with(method, target, "0123").await, 401, "{method} {target}");
+    }
     assert_eq!(fake.drains.lock().unwrap().len(), 0);
+    for (method, target) in [("GET", "/connections"), ("POST", "/drain"), ("POST", "/undrain")] {
+        assert_eq!(with(method, target, key.reveal()).await, 200, "{method} {target}");
+    }
+    assert_eq!(fake.drains.lock().unwrap().len(), 1);
     server.finish().await;
     assert!(TcpStream::connect(address).await.is_err(), "still listening");
 }

@@ -1,15 +1,18 @@
 //! A gateway without clients: its status is what the test set.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use slackwater::config::Surroundings;
 use slackwater::operate::control::{ControlSocket, Server};
+use slackwater::operate::metrics::{Census, Figures};
 use slackwater::operate::status::{
     Answer, Bus, Connection, Counts, Drain, DrainRequest, OpenSession, Operations, PendingRequest,
     Phase, Refused, Reloaded, Selection, Status, Verdict,
 };
+use slackwater_core::tally::Services;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -111,6 +114,18 @@ impl Operations for Fake {
         })
     }
 
+    fn figures(&self) -> Figures {
+        Figures {
+            status: self.now(),
+            services: Services::default(),
+            recalled: 0,
+            bus_losses: 0,
+            census: Census::default(),
+            received_bytes: 0,
+            sent_bytes: 0,
+        }
+    }
+
     fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
@@ -130,7 +145,7 @@ impl Place {
         let socket =
             ControlSocket::bind(Some(&path(directory.path())), &Surroundings::default(), &[]);
         let operations = Arc::clone(&fake) as Arc<dyn Operations>;
-        let server = Some(Server::control(socket.unwrap(), operations));
+        let server = Some(Server::control(socket.unwrap(), operations, None));
         Self { directory, fake, server }
     }
 
@@ -158,14 +173,26 @@ pub(crate) struct Reply {
 }
 
 pub(crate) async fn ask(
-    mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     method: &str,
     target: &str,
     body: &str,
 ) -> Reply {
+    ask_with(stream, method, target, "Host: x", body).await
+}
+
+/// The same with these headers.
+pub(crate) async fn ask_with(
+    mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &str,
+) -> Reply {
     let length = body.len();
-    let request =
-        format!("{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\n{headers}\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     let reading = stream.read_to_string(&mut answer);
@@ -183,6 +210,7 @@ pub(crate) fn status() -> Status {
         sessions: 1,
         counts: Counts { received: 9, executed: 7, answered: 6, rejected: 2, ..Counts::default() },
         closed: [("client".to_owned(), 4)].into(),
+        services: BTreeMap::new(),
         uptime_seconds: 61.0,
         version: "0.1.0".to_owned(),
         pid: 1,

@@ -11,17 +11,24 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::events::{Events, Following, follow};
+use super::guard::{self, Key};
 use crate::config::Period;
+use crate::front::page::{self, Page};
+use crate::operate::metrics;
 use crate::operate::readiness::Probe;
 use crate::operate::status::{Deadline, DrainRequest, Operations, Refused, Selection};
 
 /// Which routes there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Scope {
     /// All.
-    Control,
-    /// Those that only look, and tell nothing of a client.
-    Admin,
+    Control {
+        /// Where the page of the admin port is.
+        page: Option<Arc<str>>,
+    },
+    /// The page, and those that only look and tell nothing of a client; the others that the page
+    /// needs for who may.
+    Admin(Arc<Key>),
 }
 
 /// What it takes to answer.
@@ -29,10 +36,22 @@ pub(super) enum Scope {
 pub(super) struct Conversation {
     pub(super) operations: Arc<dyn Operations>,
     pub(super) scope: Scope,
+    /// Whether it comes from this machine.
+    pub(super) is_local: bool,
     pub(super) ending: CancellationToken,
 }
 
 type Reply = Response<Either<Full<Bytes>, Events>>;
+
+/// What the admin port does for who may, and for nobody else.
+const GUARDED: [&str; 3] = ["/connections", "/drain", "/undrain"];
+
+/// Where the page is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PageAddress {
+    /// With the key.
+    pub url: String,
+}
 
 /// Bytes of a request's body.
 const LONGEST_BODY: usize = 4 * 1024;
@@ -46,27 +65,45 @@ impl Conversation {
             let (status, reason) = probe.answer(&status, self.operations.drain_status());
             return plain(status, &reason);
         }
-        match (self.scope, request.uri().path()) {
+        let path = request.uri().path();
+        if let Scope::Admin(key) = &self.scope
+            && GUARDED.contains(&path)
+            && let Err(kept) = guard::check(key, request.headers(), self.is_local)
+        {
+            return error(kept.status(), &kept.to_string());
+        }
+        match (&self.scope, path) {
+            (Scope::Admin(_), "/") if reads => match page::response(Page::Admin) {
+                Ok(page) => page.map(Either::Left),
+                Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "no randomness"),
+            },
+            (Scope::Control { page }, "/page") if reads => match page {
+                Some(url) => json(StatusCode::OK, &PageAddress { url: url.to_string() }),
+                None => error(StatusCode::CONFLICT, "there is no page without admin_listen"),
+            },
             (_, "/status") if reads => self.status().await,
-            (Scope::Control, "/connections") if reads => match selection(request.uri().query()) {
+            (_, "/metrics") if reads => match metrics::text(self.operations.figures()) {
+                Ok(text) => whole(StatusCode::OK, metrics::MEDIA_TYPE, text),
+                Err(failed) => error(StatusCode::INTERNAL_SERVER_ERROR, &failed.to_string()),
+            },
+            (_, "/connections") if reads => match selection(request.uri().query()) {
                 Some(which) => json(StatusCode::OK, &self.operations.connections(which).await),
                 None => error(StatusCode::BAD_REQUEST, "expected no query, or ?holding=NUMBER"),
             },
-            (Scope::Control, "/events") if reads => self.events(following),
-            (Scope::Control, "/drain") if posts => match drain_request(request).await {
+            (Scope::Control { .. }, "/events") if reads => self.events(following),
+            (_, "/drain") if posts => match drain_request(request).await {
                 Ok(request) => self.outcome(self.operations.drain(request).await).await,
                 Err(message) => error(StatusCode::BAD_REQUEST, &message),
             },
-            (Scope::Control, "/undrain") if posts => {
-                self.outcome(self.operations.undrain().await).await
-            }
-            (Scope::Control, "/reload") if posts => match self.operations.reload().await {
+            (_, "/undrain") if posts => self.outcome(self.operations.undrain().await).await,
+            (Scope::Control { .. }, "/reload") if posts => match self.operations.reload().await {
                 Ok(reloaded) => json(StatusCode::OK, &reloaded),
                 Err(Refused(reason)) => error(StatusCode::CONFLICT, &reason),
             },
-            (_, "/livez" | "/readyz" | "/status")
-            | (Scope::Control, "/connections" | "/events") => not_allowed("GET, HEAD"),
-            (Scope::Control, "/drain" | "/undrain" | "/reload") => not_allowed("POST"),
+            (_, "/livez" | "/readyz" | "/status" | "/metrics" | "/connections")
+            | (Scope::Control { .. }, "/events" | "/page")
+            | (Scope::Admin(_), "/") => not_allowed("GET, HEAD"),
+            (_, "/drain" | "/undrain") | (Scope::Control { .. }, "/reload") => not_allowed("POST"),
             _ => error(StatusCode::NOT_FOUND, "no such path"),
         }
     }
