@@ -148,7 +148,9 @@ async fn other_site() -> io::Result<std::net::SocketAddr> {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = [0; 4096];
-            stream.read(&mut request).await.ok();
+            if stream.read(&mut request).await.is_ok_and(|length| length == 0) {
+                continue;
+            }
             let page = "<!doctype html><title>elsewhere</title><p>elsewhere";
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\
