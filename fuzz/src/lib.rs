@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod config_files;
+mod control_requests;
 mod frames;
 mod handshakes;
 mod json;
@@ -16,6 +18,8 @@ mod wrappers;
 mod xmpp_streams;
 
 pub use self::answers::envelope;
+pub use self::config_files::config_file;
+pub use self::control_requests::control_api;
 pub use self::frames::boundary;
 pub use self::handshakes::http_upgrade;
 pub use self::json::json_check;
@@ -30,7 +34,7 @@ pub use self::xmpp_streams::xmpp_stream;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("session", session),
     ("wrapper", wrapper),
     ("envelope", envelope),
@@ -41,4 +45,6 @@ pub const TARGETS: [Target; 10] = [
     ("redis_envelope", redis_envelope),
     ("opensrf_core", opensrf_core),
     ("xmpp_stream", xmpp_stream),
+    ("config_file", config_file),
+    ("control_api", control_api),
 ];

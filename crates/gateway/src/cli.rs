@@ -217,8 +217,11 @@ pub struct ManualOptions {
 }
 
 /// What means nothing where nobody connects.
-const OF_CLIENTS: [&str; 23] = [
+const OF_CLIENTS: [&str; 29] = [
     "listen",
+    "listen_mode",
+    "listen_owner",
+    "redirect_listen",
     "control",
     "admin_listen",
     "agent_listen",
@@ -241,6 +244,9 @@ const OF_CLIENTS: [&str; 23] = [
     "ping_interval",
     "handshake_timeout",
     "max_connections",
+    "max_connections_per_address",
+    "max_handshakes_per_address",
+    "max_total_queued_bytes",
 ];
 
 /// A program that is called `websocketd` has websocketd's command line, and one that is called

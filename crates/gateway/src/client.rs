@@ -21,7 +21,7 @@ use crate::describe;
 use crate::front::ClientAddress;
 use crate::front::websocket::{self, Ending, WebSocket};
 use crate::gateway::{Gateway, Place};
-use crate::mailbox::Letter;
+use crate::mailbox::{Letter, Standing};
 use crate::told;
 
 /// The far end of a client's session: a bus or a program, as the client's task drives it.
@@ -138,8 +138,13 @@ impl<E: FarEnd> Client<E> {
                     self.turn(|session, now| session.handle_timeout(now));
                 }
             }
-            let unwritten = usize::try_from(self.websocket.unwritten()).unwrap_or(usize::MAX);
-            if mailbox.report(unwritten, self.session.phase(), self.session.holds()) {
+            let standing = Standing {
+                unwritten: bytes(self.websocket.unwritten()),
+                half_read: bytes(self.websocket.half_read()),
+                phase: self.session.phase(),
+                holds: self.session.holds(),
+            };
+            if mailbox.report(standing) {
                 self.input(Input::Overflow);
             }
         }
@@ -193,7 +198,8 @@ impl<E: FarEnd> Client<E> {
             Ok(websocket::Event::Binary(bytes)) => {
                 self.input(Input::Message(Message::Binary(bytes)));
             }
-            Ok(websocket::Event::Ping) => {}
+            // How much has come is reported in any case.
+            Ok(websocket::Event::Ping | websocket::Event::Partial) => {}
             Ok(websocket::Event::Pong(payload)) => {
                 if let Ok(nonce) = <[u8; 8]>::try_from(payload.as_slice()) {
                     self.input(Input::Pong(u64::from_be_bytes(nonce)));
@@ -306,6 +312,10 @@ impl<E: FarEnd> Client<E> {
         self.far_end.finish().await;
         drop(self.place);
     }
+}
+
+fn bytes(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// What happens next on the WebSocket.

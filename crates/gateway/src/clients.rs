@@ -43,7 +43,7 @@ impl Handler for Clients {
         let gateway = Arc::clone(&self.gateway);
         let since = now();
         let session = Session::new(gateway.sessions(), place.id(), place.xid_seed(), since);
-        let far_end = (BusEnd::of(Arc::clone(&gateway)), session);
+        let far_end = (BusEnd::of(Arc::clone(&gateway), Arc::clone(place.mailbox())), session);
         Client::new(gateway, far_end, (websocket, address), place, since).run()
     }
 }

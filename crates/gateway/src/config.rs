@@ -30,7 +30,7 @@ pub use choices::{
     TransportName, UrlPath,
 };
 pub use error::ConfigError;
-pub use file::read_file;
+pub use file::{options_of, read_file};
 pub use logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 pub use names::check_variables;
 pub use opensrf::{TheirBus, options as opensrf_options};

@@ -58,6 +58,8 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes that may wait for one client.
     pub queued_bytes: usize,
+    /// Bytes that may wait for all of them.
+    pub total_queued_bytes: usize,
     /// The answer of `/readyz` during a drain.
     pub drain_status: StatusCode,
 }
@@ -86,9 +88,10 @@ impl Gateway {
         let (orders, receiver) = mpsc::unbounded_channel();
         let settings = configuration.settings();
         let sessions = parts::session(&settings);
-        let hub = Hub::new(bus, sessions.rules.ingress.clone());
+        let limits = parts::limits(&settings);
+        let hub = Hub::new(bus, sessions.rules.ingress.clone(), limits.total_queued_bytes);
         let drain = Drain::new(parts::drain(&settings));
-        let books = Books::new(drain, sessions, parts::limits(&settings));
+        let books = Books::new(drain, sessions, limits);
         drop(settings);
         let gateway = Self {
             configuration,

@@ -13,8 +13,10 @@ use slackwater_core::osrf::envelope::{Incoming, Outgoing};
 use slackwater_core::session;
 use slackwater_core::session::identity::ClientId;
 
+use crate::gateway::Limits;
 use crate::mailbox::{Letter, Mailbox};
 use crate::operate::metrics::Census;
+use crate::waiting::Waiting;
 
 /// All clients, by both of their names.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub(crate) struct Hub {
     /// None if programs stand behind the clients.
     bus: Option<Sender>,
     ingress: Box<RawValue>,
+    waiting: Arc<Waiting>,
     clients: RwLock<Clients>,
 }
 
@@ -32,9 +35,16 @@ struct Clients {
 }
 
 impl Hub {
-    /// A hub without clients. `ingress` is a JSON string.
-    pub(crate) fn new(bus: Option<Sender>, ingress: Box<RawValue>) -> Self {
-        Self { bus, ingress, clients: RwLock::default() }
+    /// A hub without clients. `ingress` is a JSON string, `most_waiting` the bytes that may wait for all
+    /// clients together.
+    pub(crate) fn new(bus: Option<Sender>, ingress: Box<RawValue>, most_waiting: usize) -> Self {
+        let waiting = Arc::new(Waiting::new(most_waiting));
+        Self { bus, ingress, waiting, clients: RwLock::default() }
+    }
+
+    /// What waits for all clients.
+    pub(crate) fn waiting(&self) -> &Arc<Waiting> {
+        &self.waiting
     }
 
     /// Enters a client.
@@ -105,9 +115,10 @@ impl Hub {
     }
 
     /// Has every client go by these from now on.
-    pub(crate) fn configure(&self, queued_bytes: usize, sessions: &Arc<session::Config>) {
+    pub(crate) fn configure(&self, limits: &Limits, sessions: &Arc<session::Config>) {
+        self.waiting.configure(limits.total_queued_bytes);
         for mailbox in self.read().by_number.values() {
-            mailbox.configure(queued_bytes, Arc::clone(sessions));
+            mailbox.configure(limits.queued_bytes, Arc::clone(sessions));
         }
     }
 

@@ -24,5 +24,6 @@ pub mod program;
 pub mod serve;
 pub mod stdio;
 mod told;
+mod waiting;
 mod web;
 pub mod websocketd;

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::operate::metrics::Census;
 use crate::operate::status::Connection;
+use crate::waiting::Waiting;
 
 /// Something for a client's task.
 #[derive(Debug)]
@@ -28,9 +29,13 @@ pub(crate) enum Letter {
     Describe(oneshot::Sender<Connection>),
 }
 
+/// What may wait for a client, bytes, that is still modest.
+const LITTLE: usize = 64 * 1024;
+
 /// The queue of one client, bounded by bytes.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
+    waiting: Arc<Waiting>,
     queue: Mutex<Queue>,
     arrival: Notify,
 }
@@ -40,28 +45,49 @@ struct Queue {
     limit: usize,
     letters: VecDeque<Letter>,
     bytes: usize,
-    /// Bytes that the client's task has taken and the kernel has not.
-    unwritten: usize,
     overflowed: bool,
-    /// What the client's session is at.
-    phase: Phase,
-    /// Whether the client holds a drain: something is pending, or a session is open.
-    holds: bool,
+    standing: Standing,
+    /// What of it stands in the sum over all clients.
+    counted: usize,
+}
+
+/// How a client stands, as its task reports it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing {
+    /// Bytes that the task has taken and the kernel has not.
+    pub(crate) unwritten: usize,
+    /// Bytes of messages that are not whole yet.
+    pub(crate) half_read: usize,
+    /// What the session is at.
+    pub(crate) phase: Phase,
+    /// Whether it holds a drain: something is pending, or a session is open.
+    pub(crate) holds: bool,
+}
+
+impl Queue {
+    /// Bytes that wait for the client to read.
+    fn to_read(&self) -> usize {
+        self.bytes + self.standing.unwritten
+    }
+
+    fn all(&self) -> usize {
+        self.to_read() + self.standing.half_read
+    }
 }
 
 impl Mailbox {
     /// An empty one. `limit` bounds the bytes that wait, here and for the kernel.
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, waiting: Arc<Waiting>) -> Self {
+        waiting.join();
         let queue = Queue {
             limit,
             letters: VecDeque::new(),
             bytes: 0,
-            unwritten: 0,
             overflowed: false,
-            phase: Phase::Open,
-            holds: false,
+            standing: Standing { unwritten: 0, half_read: 0, phase: Phase::Open, holds: false },
+            counted: 0,
         };
-        Self { queue: Mutex::new(queue), arrival: Notify::new() }
+        Self { waiting, queue: Mutex::new(queue), arrival: Notify::new() }
     }
 
     /// Another limit, and other rules for the client's session.
@@ -77,12 +103,15 @@ impl Mailbox {
             return;
         }
         let bytes = envelope.body.len();
-        if queue.bytes + queue.unwritten + bytes > queue.limit {
+        let too_much =
+            queue.to_read() + bytes > queue.limit || self.waiting.sheds(queue.all() + bytes, bytes);
+        if too_much {
             queue.overflowed = true;
             queue.letters.push_back(Letter::Overflow);
         } else {
             queue.bytes += bytes;
             queue.letters.push_back(Letter::Bus(FromBus::Envelope(envelope)));
+            self.count(&mut queue);
         }
         drop(queue);
         self.arrival.notify_one();
@@ -100,6 +129,7 @@ impl Mailbox {
             {
                 let mut queue = self.lock();
                 if !queue.letters.is_empty() {
+                    // What is taken is counted until the task reports what has become of it.
                     queue.bytes = 0;
                     return std::mem::take(&mut queue.letters);
                 }
@@ -108,36 +138,52 @@ impl Mailbox {
         }
     }
 
-    /// What the client's task tells whoever delivers: how many bytes the kernel has not taken, what
-    /// its session is at, and whether it holds a drain. True if more waits than may.
-    pub(crate) fn report(&self, unwritten: usize, phase: Phase, holds: bool) -> bool {
+    /// What the client's task tells whoever delivers. True if more waits than may.
+    pub(crate) fn report(&self, standing: Standing) -> bool {
         let mut queue = self.lock();
-        queue.unwritten = unwritten;
-        queue.phase = phase;
-        queue.holds = holds;
-        unwritten > queue.limit && !std::mem::replace(&mut queue.overflowed, true)
+        queue.standing = standing;
+        self.count(&mut queue);
+        let too_much = standing.unwritten > queue.limit || self.waiting.sheds(queue.all(), 0);
+        too_much && !std::mem::replace(&mut queue.overflowed, true)
     }
 
     /// Whether the client holds a drain.
     pub(crate) fn holds(&self) -> bool {
-        self.lock().holds
+        self.lock().standing.holds
+    }
+
+    /// Whether the client may have something new begun: in any case as long as little waits for all
+    /// clients, and later if little waits for it.
+    pub(crate) fn may_begin(&self) -> bool {
+        !self.waiting.is_pressed() || self.lock().all() <= LITTLE
+    }
+
+    /// Brings the sum over all clients up to date.
+    fn count(&self, queue: &mut Queue) {
+        let now = queue.all();
+        self.waiting.change(std::mem::replace(&mut queue.counted, now), now);
     }
 
     /// Counts the client among all.
     pub(crate) fn enter(&self, census: &mut Census) {
         let queue = self.lock();
-        census.count(queue.phase, queue.holds, queue.bytes + queue.unwritten);
+        census.count(queue.standing.phase, queue.standing.holds, queue.all());
     }
 
     /// Bytes that wait, here and for the kernel.
     pub(crate) fn waiting(&self) -> usize {
-        let queue = self.lock();
-        queue.bytes + queue.unwritten
+        self.lock().to_read()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
         // No code that holds it can panic half-way through a change.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.waiting.leave(self.lock().counted);
     }
 }
 
@@ -152,17 +198,25 @@ mod tests {
         Incoming { from: String::new(), thread: String::new(), xid: None, body }
     }
 
+    fn mailbox(limit: usize) -> Mailbox {
+        Mailbox::new(limit, Arc::new(Waiting::new(1_000)))
+    }
+
+    fn unwritten(bytes: usize) -> Standing {
+        Standing { unwritten: bytes, half_read: 0, phase: Phase::Open, holds: false }
+    }
+
     #[tokio::test]
     async fn what_waits_is_bounded_by_bytes_and_the_client_is_told() {
-        let mailbox = Mailbox::new(10);
+        let mailbox = mailbox(10);
         mailbox.deliver(envelope(6));
-        mailbox.report(0, Phase::Open, true);
+        mailbox.report(unwritten(0));
         mailbox.deliver(envelope(4));
         assert_eq!(mailbox.waiting(), 10);
         let letters = mailbox.take().await;
         assert!(matches!(Vec::from(letters)[..], [Letter::Bus(_), Letter::Bus(_)]));
 
-        mailbox.report(6, Phase::Open, false);
+        mailbox.report(unwritten(6));
         mailbox.deliver(envelope(5));
         mailbox.deliver(envelope(1));
         let letters = mailbox.take().await;
@@ -174,9 +228,26 @@ mod tests {
 
     #[tokio::test]
     async fn its_own_replies_count_too() {
-        let mailbox = Mailbox::new(10);
-        assert!(!mailbox.report(10, Phase::Open, false));
-        assert!(mailbox.report(11, Phase::Open, false));
-        assert!(!mailbox.report(12, Phase::Open, false), "told once");
+        let mailbox = mailbox(10);
+        assert!(!mailbox.report(unwritten(10)));
+        assert!(mailbox.report(unwritten(11)));
+        assert!(!mailbox.report(unwritten(12)), "told once");
+    }
+
+    #[tokio::test]
+    async fn when_too_much_waits_for_all_whoever_has_more_than_his_share_is_told() {
+        let waiting = Arc::new(Waiting::new(1_000));
+        let [greedy, modest] = [(); 2].map(|()| Mailbox::new(10_000, Arc::clone(&waiting)));
+        modest.deliver(envelope(300));
+        assert!(!greedy.report(Standing { half_read: 650, ..unwritten(0) }));
+        modest.deliver(envelope(100));
+        assert_eq!(modest.take().await.len(), 2, "he has less than half: both have come");
+        assert!(greedy.report(Standing { half_read: 660, ..unwritten(0) }));
+        // What was taken counts until it is known what has become of it.
+        assert!(waiting.is_pressed());
+        modest.report(unwritten(0));
+        drop(greedy);
+        assert!(!waiting.is_pressed());
+        drop(modest);
     }
 }

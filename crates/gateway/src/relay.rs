@@ -4,22 +4,24 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use slackwater_core::osrf::envelope::{Outgoing, Refusal};
+use slackwater_core::osrf::envelope::{Outgoing, Recipient, Refusal};
 use slackwater_core::session::{FromBus, Relay};
 
 use crate::client::FarEnd;
 use crate::front::WebSocket;
 use crate::gateway::Gateway;
+use crate::mailbox::Mailbox;
 
 /// A client's way to the bus. What comes back comes as letters.
 #[derive(Debug)]
 pub(crate) struct BusEnd {
     gateway: Arc<Gateway>,
+    mailbox: Arc<Mailbox>,
 }
 
 impl BusEnd {
-    pub(crate) const fn of(gateway: Arc<Gateway>) -> Self {
-        Self { gateway }
+    pub(crate) const fn of(gateway: Arc<Gateway>, mailbox: Arc<Mailbox>) -> Self {
+        Self { gateway, mailbox }
     }
 }
 
@@ -27,8 +29,17 @@ impl FarEnd for BusEnd {
     type Upstream = Relay;
 
     fn obey(&mut self, envelope: Outgoing, _websocket: &mut WebSocket) -> Option<FromBus> {
-        let envelope = self.gateway.hub().send(envelope).err()?;
-        let full = Refusal::NotTaken("too much waits for the bus".to_owned());
+        let begins = match envelope.to {
+            Recipient::Service(_) => true,
+            Recipient::Worker(_) => false,
+        };
+        let sent = if begins && !self.mailbox.may_begin() {
+            Err(envelope)
+        } else {
+            self.gateway.hub().send(envelope)
+        };
+        let envelope = sent.err()?;
+        let full = Refusal::NotTaken("too much waits".to_owned());
         Some(FromBus::Refused(envelope, full))
     }
 

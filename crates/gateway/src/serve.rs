@@ -22,10 +22,11 @@ use crate::front::{Front, Inherited, ListenAddress, ListenError, Listener, Then}
 use crate::gateway::{Behind, Configuration, Gateway, Order};
 use crate::operate::agent;
 use crate::operate::control::{ControlSocket, Key, Server, SocketError};
+use crate::operate::memory;
 use crate::operate::signals::{Children, Signals};
 use crate::operate::systemd;
 use crate::program::Programs;
-use crate::web::redirect;
+use crate::web::{Keeps, redirect};
 
 /// Why a gateway could not begin to serve: for the operator to mend.
 #[derive(Debug, thiserror::Error)]
@@ -154,10 +155,12 @@ pub async fn serve(
     if settings.log.to != LogTo::Stdout {
         greet(&bound);
     }
-    for (listener, to) in redirecting {
+    for (listener, to, keeps) in redirecting {
         // Beside the rest, to the end of the process.
-        tokio::spawn(redirect(listener, settings.front.tls.is_some(), to));
+        tokio::spawn(redirect(listener, settings.front.tls.is_some(), to, keeps));
     }
+    // Beside the rest, to the end of the process.
+    tokio::spawn(memory::give_back());
     systemd::ready();
     let watched = Arc::clone(&gateway);
     // Beside the rest, to the end of the process.
@@ -224,8 +227,9 @@ fn listeners(settings: &Settings, inherited: Vec<Inherited>) -> Result<Vec<Liste
         Listener::inherited(socket).map_err(|source| ListenError { address, source })
     });
     let bound = settings.listen.iter().filter(|address| !taken.contains(address));
-    let bound =
-        bound.map(|address| Listener::bind(address.clone(), refusal(settings.drain.refuse)));
+    let bound = bound.map(|address| {
+        Listener::bind(address.clone(), refusal(settings.drain.refuse), &settings.listen_access)
+    });
     inherited.chain(bound).collect()
 }
 
@@ -243,15 +247,24 @@ async fn aside(
 async fn redirecting(
     settings: &Settings,
     bound: &[ListenAddress],
-) -> Result<Vec<(TcpListener, SocketAddr)>, ServeError> {
-    let Some(port) = settings.web.redirect_port else { return Ok(Vec::new()) };
+) -> Result<Vec<(TcpListener, SocketAddr, Keeps)>, ServeError> {
+    let first = bound.iter().find_map(|listen| match listen {
+        ListenAddress::Tcp(to) => Some(*to),
+        ListenAddress::Unix(_) => None,
+    });
     let mut all = Vec::new();
+    if let Some(to) = first
+        && let Some(listener) = aside(settings.redirect_listen, "browsers to be redirected").await?
+    {
+        all.push((listener, to, Keeps::Path));
+    }
+    let Some(port) = settings.web.redirect_port else { return Ok(all) };
     for listen in bound {
         let ListenAddress::Tcp(to) = listen else { continue };
         let from = SocketAddr::new(to.ip(), port);
         if let Some(listener) = aside(Some(from), "browsers to be redirected").await? {
             tracing::info!("Starting redirect server    : http://{from}/");
-            all.push((listener, *to));
+            all.push((listener, *to, Keeps::Nothing));
         }
     }
     Ok(all)

@@ -12,6 +12,7 @@ use slackwater::config::{
     Behind, BusTls, ClientHeader, CloseFin, Facility, Framing, LogFormat, LogTo, Refuse,
     ServeOptions, Settings, Surroundings, Track, read_file,
 };
+use slackwater::front::Access;
 use slackwater_lab::certificate::Certificate;
 
 #[test]
@@ -41,7 +42,7 @@ fn the_defaults_are_those_of_the_help() {
         assert_eq!(settings(&[&flag]), settings(&[]), "{flag}");
         compared += 1;
     }
-    assert_eq!(compared, 41, "options whose default is a value");
+    assert_eq!(compared, 42, "options whose default is a value");
 }
 
 /// The sample is the reference of all settings: each of its keys exists, every key is in it, and
@@ -61,6 +62,11 @@ fn the_sample_file_names_every_setting_with_its_default() {
         "admin_listen",
         "agent_listen",
         "path",
+        "listen_mode",
+        "listen_owner",
+        "redirect_listen",
+        "max_connections_per_address",
+        "max_handshakes_per_address",
         "health_path",
         "origin",
         "trusted_proxy",
@@ -198,6 +204,9 @@ fn a_file_of_ours_wins_over_one_of_opensrf() {
 /// Every key, none with its default.
 const EVERY: &str = r#"
 listen = ["127.0.0.1:1", "unix:/run/s.sock"]
+listen_mode = "0660"
+listen_owner = "root:www-data"
+redirect_listen = "127.0.0.1:80"
 bus = "embedded:?keepalive=1s"
 control = "/run/control.sock"
 admin_listen = "127.0.0.1:2"
@@ -233,6 +242,9 @@ max_depth = 9
 max_requests_in_flight = 10
 max_sessions = 11
 max_queued_bytes = 12
+max_total_queued_bytes = 14
+max_connections_per_address = 15
+max_handshakes_per_address = 16
 write_stall_timeout = "13s"
 message_size_warning = "1MiB"
 log_level = "debug"
@@ -293,7 +305,7 @@ fn each_key_that_changed_is_named_alone_as_live_or_for_the_next_start() {
             fixed += 1;
         }
     }
-    assert_eq!((live, fixed), (27, 29));
+    assert_eq!((live, fixed), (30, 32));
 }
 
 #[test]
@@ -305,6 +317,12 @@ fn every_option_can_be_set_in_the_file() {
     let set = settings(&["--config", file.path()]);
     let seconds = Duration::from_secs;
     assert_eq!(set.listen.len(), 2);
+    let access = Access {
+        mode: Some("0660".parse().unwrap()),
+        owner: Some("root:www-data".parse().unwrap()),
+    };
+    assert_eq!(set.listen_access, access);
+    assert_eq!(set.redirect_listen, Some("127.0.0.1:80".parse().unwrap()));
     assert_eq!(set.bus.to_string(), "embedded:?keepalive=1s");
     assert_eq!(set.bus_password_file, Some(PathBuf::from("/run/password")));
     assert_eq!((set.bus_tls, set.bus_streams), (BusTls::Required, 2));
@@ -339,6 +357,9 @@ fn every_option_can_be_set_in_the_file() {
     assert_eq!(set.limits.requests_in_flight, 10);
     assert_eq!(set.limits.sessions, 11);
     assert_eq!(set.limits.queued_bytes, 12);
+    assert_eq!(set.limits.total_queued_bytes, 14);
+    assert_eq!(set.limits.connections_per_address, Some(15));
+    assert_eq!(set.limits.handshakes_per_address, Some(16));
     assert_eq!(set.limits.write_stall_timeout, seconds(13));
     assert_eq!(set.log.level.to_string(), "debug");
     assert_eq!(set.log.format, LogFormat::Json);
@@ -362,7 +383,7 @@ fn every_option_can_be_set_in_the_file() {
     let definition = serve_definition();
     let in_no_file = |option: &&clap::Arg| !["config", "help"].contains(&option.get_id().as_str());
     let keys = definition.get_arguments().filter(in_no_file).count();
-    assert_eq!(keys, 62, "an option was added: set it in this test's file");
+    assert_eq!(keys, 68, "an option was added: set it in this test's file");
 }
 
 #[test]
@@ -594,7 +615,7 @@ fn a_misspelt_variable_is_not_passed_over() {
 fn the_help_is_short() {
     for (words, most) in [
         (&["slackwater", "--help"][..], 26),
-        (&["slackwater", "serve", "--help"], 112),
+        (&["slackwater", "serve", "--help"], 130),
         (&["slackwater", "drain", "--help"], 22),
     ] {
         let help = parse(words.iter().map(OsString::from), &[]).unwrap_err().to_string();

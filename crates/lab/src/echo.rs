@@ -23,6 +23,7 @@ pub fn settings() -> Settings {
         rules: slackwater::front::handshake::Rules::default(),
         health_path: None,
         proxies: Default::default(),
+        quota: Default::default(),
         handshake_timeout: Duration::from_secs(10),
         reverse_lookup: false,
         tls: None,
@@ -65,7 +66,7 @@ async fn echo(mut websocket: WebSocket) {
                 ending = true;
                 websocket.finish();
             }
-            Ok(Ok(Event::Ping | Event::Pong(_) | Event::Written)) => {}
+            Ok(Ok(Event::Ping | Event::Pong(_) | Event::Partial | Event::Written)) => {}
             Ok(Err(_)) | Err(_) => return,
         }
         if sent {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use slackwater::front::{Front, ListenAddress, Listener, listener::Refusal};
+use slackwater::front::{Access, Front, ListenAddress, Listener, listener::Refusal};
 use slackwater_bus::worker::SessionLimits;
 use slackwater_lab::bus::{Account, Running, router, worker};
 use slackwater_lab::compare::{self, instant, relay};
@@ -196,7 +196,7 @@ async fn until_interrupted(running: Running) -> anyhow::Result<()> {
 }
 
 async fn echo(listen: ListenAddress) -> anyhow::Result<()> {
-    let listener = Listener::bind(listen, Refusal::Shut)?;
+    let listener = Listener::bind(listen, Refusal::Shut, &Access::default())?;
     let front = Front::start(vec![listener], echo::settings(), Arc::new(Echo));
     for address in front.addresses() {
         tracing::info!(%address, "echo");

@@ -18,7 +18,7 @@ mod router;
 
 /// Events that the bus may be ahead of the gateway. One event holds one body, which is about
 /// 51,200 bytes at most, and twice that if all of its text must be escaped.
-const EVENTS_AHEAD: usize = 1_024;
+const EVENTS_AHEAD: usize = 64;
 
 /// How the embedded bus behaves.
 #[derive(Debug, Clone)]

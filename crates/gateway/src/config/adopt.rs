@@ -59,6 +59,9 @@ impl Settings {
             "max_requests_in_flight": limits.requests_in_flight,
             "max_sessions": limits.sessions,
             "max_queued_bytes": limits.queued_bytes,
+            "max_total_queued_bytes": limits.total_queued_bytes,
+            "max_connections_per_address": limits.connections_per_address,
+            "max_handshakes_per_address": limits.handshakes_per_address,
             "write_stall_timeout": limits.write_stall_timeout,
             "log_level": log.level,
             "activity_log": log.activity,
@@ -66,6 +69,9 @@ impl Settings {
         }
         fixed! {
             "listen": listen,
+            "listen_mode": listen_access.mode,
+            "listen_owner": listen_access.owner,
+            "redirect_listen": redirect_listen,
             "bus": bus,
             "bus_password_file": bus_password_file,
             "bus_tls": bus_tls,

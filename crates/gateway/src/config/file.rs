@@ -21,7 +21,15 @@ const LONGEST: u64 = 1 << 20;
 pub fn read_file(path: &Path) -> Result<ServeOptions, ConfigError> {
     let text = read_text(path)
         .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
-    parse(&text).map_err(|fault| ConfigError::InFile {
+    options_of(&text, path)
+}
+
+/// The options in the text of a file; `path` is only named.
+///
+/// # Errors
+/// [`ConfigError::InFile`].
+pub fn options_of(text: &str, path: &Path) -> Result<ServeOptions, ConfigError> {
+    parse(text).map_err(|fault| ConfigError::InFile {
         path: path.to_owned(),
         line: 1 + text.bytes().take(fault.at).filter(|byte| *byte == b'\n').count(),
         key: fault.key,

@@ -21,6 +21,7 @@ use super::text::list;
 use super::units::{Patience, Period, Size};
 use super::web::Web;
 use crate::front::ListenAddress;
+use crate::front::access::{FileMode, Owner};
 
 /// Every setting of the gateway; what is absent has its default.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -49,6 +50,12 @@ pub struct ServeOptions {
     #[arg(long, env = "SLACKWATER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     #[serde(deserialize_with = "list")]
     pub listen: Option<Vec<ListenAddress>>,
+    /// The permissions of unix sockets among them, in octal [default: off]
+    #[arg(long, env = "SLACKWATER_LISTEN_MODE", value_name = "MODE")]
+    pub listen_mode: Option<FileMode>,
+    /// Who owns these: USER, USER:GROUP or :GROUP [default: off]
+    #[arg(long, env = "SLACKWATER_LISTEN_OWNER", value_name = "OWNER")]
+    pub listen_owner: Option<Owner>,
     /// The bus to relay to: embedded: has demo services inside; redis://USER@HOST:PORT/ is that of
     /// OpenSRF 4, xmpp://USER@DOMAIN:PORT/ that of OpenSRF 3 [default: embedded:]
     #[arg(long, env = "SLACKWATER_BUS", value_name = "URL", hide_env_values = true)]
@@ -210,6 +217,14 @@ pub struct ServeOptions {
         help_heading = "Clients"
     )]
     pub tls_client_authority: Option<PathBuf>,
+    /// Send browsers that come here by HTTP to where clients connect [default: off]
+    #[arg(
+        long,
+        env = "SLACKWATER_REDIRECT_LISTEN",
+        value_name = "ADDRESS",
+        help_heading = "Clients"
+    )]
+    pub redirect_listen: Option<SocketAddr>,
     /// Ping clients that are silent for so long; 0s never [default: 30s]
     #[arg(long, env = "SLACKWATER_PING_INTERVAL", value_name = "TIME", help_heading = "Clients")]
     pub ping_interval: Option<Period>,
@@ -251,6 +266,30 @@ pub struct ServeOptions {
     /// Bytes that wait for one client [default: 16MiB]
     #[arg(long, env = "SLACKWATER_MAX_QUEUED_BYTES", value_name = "SIZE", help_heading = "Limits")]
     pub max_queued_bytes: Option<Size>,
+    /// Bytes that wait for all clients; from half of it on new clients get 503 [default: 512MiB]
+    #[arg(
+        long,
+        env = "SLACKWATER_MAX_TOTAL_QUEUED_BYTES",
+        value_name = "SIZE",
+        help_heading = "Limits"
+    )]
+    pub max_total_queued_bytes: Option<Size>,
+    /// Connections at a time from one client address [default: off]
+    #[arg(
+        long,
+        env = "SLACKWATER_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "N",
+        help_heading = "Limits"
+    )]
+    pub max_connections_per_address: Option<Count>,
+    /// Handshakes a second from one client address [default: off]
+    #[arg(
+        long,
+        env = "SLACKWATER_MAX_HANDSHAKES_PER_ADDRESS",
+        value_name = "N",
+        help_heading = "Limits"
+    )]
+    pub max_handshakes_per_address: Option<Count>,
     /// Drop a client that takes no byte for so long [default: 30s]
     #[arg(
         long,
@@ -370,6 +409,8 @@ impl ServeOptions {
         }
         each!(
             listen,
+            listen_mode,
+            listen_owner,
             bus,
             opensrf_config,
             opensrf_section,
@@ -410,6 +451,7 @@ impl ServeOptions {
             tls_certificate,
             tls_key,
             tls_client_authority,
+            redirect_listen,
             ping_interval,
             idle_timeout,
             handshake_timeout,
@@ -420,6 +462,9 @@ impl ServeOptions {
             max_requests_in_flight,
             max_sessions,
             max_queued_bytes,
+            max_total_queued_bytes,
+            max_connections_per_address,
+            max_handshakes_per_address,
             write_stall_timeout,
             message_size_warning,
             log_level,

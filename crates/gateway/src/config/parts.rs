@@ -120,6 +120,7 @@ pub(crate) fn limits(settings: &Settings) -> Limits {
     Limits {
         connections: settings.limits.connections,
         queued_bytes: settings.limits.queued_bytes,
+        total_queued_bytes: settings.limits.total_queued_bytes,
         drain_status: settings.drain.status.get(),
     }
 }
@@ -144,6 +145,10 @@ pub(crate) fn front(settings: &Settings) -> front::Settings {
                 ClientHeader::Forwarded => front::ClientHeader::Forwarded,
             },
             protocol: settings.front.proxy_protocol,
+        },
+        quota: front::Quota {
+            connections: settings.limits.connections_per_address,
+            handshakes: settings.limits.handshakes_per_address,
         },
         handshake_timeout: settings.front.handshake_timeout,
         reverse_lookup: settings.web.reverse_lookup,

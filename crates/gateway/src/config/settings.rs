@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::front::{ListenAddress, Tls};
+use crate::front::{Access, ListenAddress, Tls};
 use slackwater_core::osrf::check::MAX_DEPTH;
 
 use super::addresses::{Network, Origin};
@@ -30,6 +30,10 @@ pub struct Settings {
     /// Where clients connect, at least one: the sockets that were inherited, then those that the
     /// operator named beside them.
     pub listen: Vec<ListenAddress>,
+    /// The files of unix sockets among these.
+    pub listen_access: Access,
+    /// Where browsers are sent from to the first of these; off if `None`.
+    pub redirect_listen: Option<SocketAddr>,
     /// What stands behind the clients.
     pub behind: Behind,
     /// The bus to relay to.
@@ -171,6 +175,12 @@ pub struct Limits {
     pub sessions: usize,
     /// Bytes that wait for one client.
     pub queued_bytes: usize,
+    /// Bytes that wait for all clients, and of messages that are not whole.
+    pub total_queued_bytes: usize,
+    /// Connections at a time from one address; no bound if `None`.
+    pub connections_per_address: Option<usize>,
+    /// Handshakes a second from one address; no bound if `None`.
+    pub handshakes_per_address: Option<u32>,
     /// How long a client may take no byte while some wait for it; more than zero.
     pub write_stall_timeout: Duration,
 }
@@ -327,6 +337,8 @@ impl Settings {
 
         Ok(Self {
             listen,
+            listen_access: Access { mode: options.listen_mode, owner: options.listen_owner },
+            redirect_listen: options.redirect_listen,
             behind,
             bus,
             bus_password_file: options.bus_password_file,
@@ -385,6 +397,11 @@ impl Settings {
                 requests_in_flight: count(options.max_requests_in_flight, 256),
                 sessions: count(options.max_sessions, 64),
                 queued_bytes: size(options.max_queued_bytes, 16 << 20),
+                total_queued_bytes: size(options.max_total_queued_bytes, 512 << 20),
+                connections_per_address: options.max_connections_per_address.map(Count::get),
+                handshakes_per_address: options
+                    .max_handshakes_per_address
+                    .map(|count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
                 write_stall_timeout: patience(options.write_stall_timeout, seconds(30)),
             },
             log: Log {

@@ -31,9 +31,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::address::{ClientAddress, Proxies};
 use super::handshake::{self, Refused};
 use super::page::{self, Page};
+use super::quota::{Quota, Seat};
 use super::stream::Stream;
 use super::websocket::{self, WebSocket};
 use super::{Arrival, Client, Denied, Handler, Shared, Tls, proxy_header};
+use crate::clock::now;
 use crate::operate::readiness::Probe;
 
 /// How requests are answered.
@@ -46,6 +48,8 @@ pub struct Settings {
     pub health_path: Option<String>,
     /// Whom we believe when they name a client.
     pub proxies: Proxies,
+    /// What one client address may take.
+    pub quota: Quota,
     /// From the accept to the last byte of the answer.
     pub handshake_timeout: Duration,
     /// Whether the name of a client's host is looked for before it is let in.
@@ -95,7 +99,7 @@ pub(super) struct Door {
 /// What was decided on the one request.
 enum Decision<P> {
     Answered,
-    Upgrade { client: ClientAddress, permit: P },
+    Upgrade { client: ClientAddress, permit: P, seat: Seat },
 }
 
 /// Answers the request on this connection, or hands it over as a client.
@@ -216,10 +220,14 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
     let http1::Parts { io, read_buf, .. } = connection.into_parts();
     let stream = io.into_inner();
     match (decision.into_inner(), interruption) {
-        (Some(Decision::Upgrade { client: address, permit }), None) => {
+        (Some(Decision::Upgrade { client: address, permit, seat }), None) => {
             let websocket = WebSocket::new(stream, &read_buf, settings.websocket);
             let client = Client { websocket, address, permit };
-            tokio::spawn(Arc::clone(&shared.handler).connected(client));
+            let connected = Arc::clone(&shared.handler).connected(client);
+            tokio::spawn(async move {
+                connected.await;
+                drop(seat);
+            });
             Left::Nothing
         }
         (None, Some(Interruption::Refused)) => Left::Unanswered(stream, UNAVAILABLE),
@@ -287,6 +295,16 @@ fn upgrade<H: Handler>(
     settings: &Settings,
 ) -> (Decision<H::Permit>, Answer) {
     let Arrival { request, client, .. } = arrival;
+    let seat = match shared.taken.admit(client, settings.quota, now()) {
+        Ok(seat) => seat,
+        Err(exceeded) => {
+            tracing::debug!(%client, %exceeded, "handshake refused");
+            return (
+                Decision::Answered,
+                later(StatusCode::TOO_MANY_REQUESTS, &exceeded.to_string()),
+            );
+        }
+    };
     let accept = match handshake::check(request, &settings.rules) {
         Ok(accept) => accept,
         Err(refused) => {
@@ -301,7 +319,7 @@ fn upgrade<H: Handler>(
         }
         Err(Denied { status, why }) => return (Decision::Answered, text(status, why)),
     };
-    (Decision::Upgrade { client, permit }, switching(&accept))
+    (Decision::Upgrade { client, permit, seat }, switching(&accept))
 }
 
 /// A request that asks for no WebSocket.
@@ -385,7 +403,12 @@ fn refusal(refused: Refused) -> Answer {
 }
 
 fn unavailable(why: &str) -> Answer {
-    let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, why);
+    later(StatusCode::SERVICE_UNAVAILABLE, why)
+}
+
+/// An answer to somebody who may try again.
+fn later(status: StatusCode, why: &str) -> Answer {
+    let mut answer = text(status, why);
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY));
     answer
 }

@@ -17,6 +17,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, sleep};
 
+use super::access::Access;
 use super::address::ClientAddress;
 use super::inherited::Inherited;
 use super::stream::Stream;
@@ -88,6 +89,8 @@ pub enum Refusal {
 pub struct Listener {
     address: ListenAddress,
     refusal: Refusal,
+    /// Of a unix socket's file, whenever it is made.
+    access: Access,
     inherited: bool,
     socket: Listening,
     /// When an accept error was logged last.
@@ -126,12 +129,22 @@ impl Listener {
     ///
     /// # Errors
     /// The address is taken, not of this host, or not permitted; a unix socket at that path has a
-    /// server behind it. One that has none is replaced.
-    pub fn bind(address: ListenAddress, refusal: Refusal) -> Result<Self, ListenError> {
-        match listen(&address) {
-            Ok((socket, address, file)) => {
-                Ok(Self { address, refusal, inherited: false, socket, complained: None, file })
-            }
+    /// server behind it. One that has none is replaced. Its file cannot be made `access`.
+    pub fn bind(
+        address: ListenAddress,
+        refusal: Refusal,
+        access: &Access,
+    ) -> Result<Self, ListenError> {
+        match listen(&address, access) {
+            Ok((socket, address, file)) => Ok(Self {
+                address,
+                refusal,
+                access: access.clone(),
+                inherited: false,
+                socket,
+                complained: None,
+                file,
+            }),
             Err(source) => Err(ListenError { address, source }),
         }
     }
@@ -146,8 +159,15 @@ impl Listener {
             Idle::Tcp(socket) => Listening::Tcp(TcpListener::from_std(socket)?),
             Idle::Unix(socket) => Listening::Unix(UnixListener::from_std(socket)?),
         };
-        let refusal = Refusal::Answer;
-        Ok(Self { address, refusal, inherited: true, socket, complained: None, file: None })
+        Ok(Self {
+            address,
+            refusal: Refusal::Answer,
+            access: Access::default(),
+            inherited: true,
+            socket,
+            complained: None,
+            file: None,
+        })
     }
 
     /// Where it listens, with the port that the kernel chose.
@@ -245,7 +265,7 @@ impl Listener {
             None => {
                 // The old file goes first: the new one may get its inode.
                 self.file = None;
-                let (socket, _, file) = listen(&self.address)?;
+                let (socket, _, file) = listen(&self.address, &self.access)?;
                 self.file = file;
                 socket
             }
@@ -331,7 +351,10 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     kinds.contains(&error.kind())
 }
 
-fn listen(address: &ListenAddress) -> io::Result<(Listening, ListenAddress, Option<SocketFile>)> {
+fn listen(
+    address: &ListenAddress,
+    access: &Access,
+) -> io::Result<(Listening, ListenAddress, Option<SocketFile>)> {
     match address {
         ListenAddress::Tcp(address) => {
             let socket = listen_tcp(*address)?;
@@ -339,7 +362,7 @@ fn listen(address: &ListenAddress) -> io::Result<(Listening, ListenAddress, Opti
             Ok((Listening::Tcp(TcpListener::from_std(socket)?), address, None))
         }
         ListenAddress::Unix(path) => {
-            let (socket, file) = listen_unix(path)?;
+            let (socket, file) = listen_unix(path, access)?;
             Ok((Listening::Unix(UnixListener::from_std(socket)?), address.clone(), Some(file)))
         }
     }
@@ -364,7 +387,7 @@ fn listen_tcp(address: SocketAddr) -> io::Result<StdTcpListener> {
     Ok(socket.into())
 }
 
-fn listen_unix(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
+fn listen_unix(path: &Path, access: &Access) -> io::Result<(StdUnixListener, SocketFile)> {
     match StdUnixStream::connect(path) {
         Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -379,6 +402,8 @@ fn listen_unix(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     let file = SocketFile::new(path)?;
+    // Before anybody can connect.
+    access.apply(path)?;
     socket.listen(BACKLOG)?;
     Ok((socket.into(), file))
 }

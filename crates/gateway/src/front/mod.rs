@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::operate::readiness::Probe;
 
 mod accept;
+pub mod access;
 pub mod address;
 pub mod boundary;
 pub mod handshake;
@@ -29,16 +30,19 @@ mod metered;
 pub mod origin;
 pub(crate) mod page;
 pub mod proxy_header;
+pub mod quota;
 pub mod stream;
 pub mod tls;
 pub mod websocket;
 
+pub use self::access::Access;
 pub use self::address::{ClientAddress, ClientHeader, Proxies};
 pub use self::http::{Answer, Body, Settings};
 pub(crate) use self::http::{page, text};
 pub use self::inherited::Inherited;
 pub use self::listener::{ListenAddress, ListenError, Listener};
 pub(crate) use self::page::Page;
+pub use self::quota::Quota;
 pub use self::stream::Stream;
 pub use self::tls::Tls;
 pub use self::websocket::WebSocket;
@@ -184,6 +188,8 @@ struct Shared<H> {
     settings: watch::Receiver<Arc<Settings>>,
     handler: Arc<H>,
     gate: watch::Receiver<Order>,
+    /// What each client address has taken of the places.
+    taken: Arc<quota::Taken>,
     /// Connections accepted while serving that are neither clients nor answered yet. Always
     /// closed, which means only that one can wait for it to be empty.
     undecided: TaskTracker,
@@ -204,6 +210,7 @@ impl Front {
             settings: current,
             handler,
             gate: orders,
+            taken: Arc::default(),
             undecided: undecided.clone(),
         });
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();

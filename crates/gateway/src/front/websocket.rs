@@ -64,6 +64,9 @@ pub enum Event {
         /// What was wrong, in a few words.
         reason: String,
     },
+    /// So much more of a message has come that it is worth counting; see
+    /// [`WebSocket::half_read`].
+    Partial,
     /// All that was queued by `send`, `ping` and `close` has reached the kernel.
     Written,
 }
@@ -92,6 +95,9 @@ pub struct WebSocket<S = Stream> {
     reading: Reading,
     /// Messages that `next` has told of, to compare with those that have arrived.
     told: u64,
+    /// Bytes that had been read when a message was told last, and when [`Event::Partial`] was.
+    read_at_message: u64,
+    read_at_partial: u64,
     /// Something was queued since the last complete flush.
     dirty: bool,
     /// `Written` is owed when the flush is complete.
@@ -117,6 +123,9 @@ enum Finish {
     Done,
 }
 
+/// How much of an unfinished message makes an [`Event::Partial`].
+const PARTIAL: u64 = 64 * 1024;
+
 /// A peer that pings and does not read its pongs is not read from any further.
 const MAX_PONGS_QUEUED: usize = 64;
 
@@ -134,6 +143,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             settings,
             reading: Reading::Messages,
             told: 0,
+            read_at_message: 0,
+            read_at_partial: 0,
             dirty: false,
             owes_written: false,
             queued: 0,
@@ -210,6 +221,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.reading == Reading::Messages && !self.all_told()
     }
 
+    /// Bytes of the peer's that were read and have not become a message yet, roughly.
+    #[must_use]
+    pub fn half_read(&self) -> u64 {
+        if self.mid_message() { self.bytes_in() - self.read_at_message } else { 0 }
+    }
+
     /// Bytes queued that the kernel has not taken yet.
     #[must_use]
     pub fn unwritten(&self) -> u64 {
@@ -256,6 +273,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Poll::Ready(None) => Poll::Ready(Err(self.end(Ending::Eof))),
             Poll::Pending => {
                 self.rest();
+                if self.half_read() > 0 && self.bytes_in() - self.read_at_partial >= PARTIAL {
+                    self.read_at_partial = self.bytes_in();
+                    return Poll::Ready(Ok(Event::Partial));
+                }
                 Poll::Pending
             }
         }
@@ -300,6 +321,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     fn receive(&mut self, message: Message) -> Event {
         self.told += 1;
+        self.read_at_message = self.bytes_in();
+        self.read_at_partial = self.read_at_message;
         let length = message.as_payload().len();
         if message.is_ping() {
             // From our Close on, the crate answers no ping.

@@ -90,7 +90,7 @@ impl Gateway {
             let mut books = self.books();
             books.sessions = Arc::new(parts::session(&settings));
             books.limits = parts::limits(&settings);
-            self.hub.configure(books.limits.queued_bytes, &books.sessions);
+            self.hub.configure(&books.limits, &books.sessions);
             let drain = Input::Configure(parts::drain(&settings));
             self.tell_locked(&mut books, |running| running.handle_input(drain, now()));
         }

@@ -47,7 +47,12 @@ impl Place {
             }
             return None;
         }
-        let mailbox = Arc::new(Mailbox::new(books.limits.queued_bytes));
+        let waiting = gateway.hub.waiting();
+        if waiting.is_pressed() {
+            tracing::debug!("too much waits for clients: one more is refused");
+            return None;
+        }
+        let mailbox = Arc::new(Mailbox::new(books.limits.queued_bytes, Arc::clone(waiting)));
         if books.bus_lost.is_some() {
             mailbox.post(Letter::Bus(FromBus::Lost));
         }

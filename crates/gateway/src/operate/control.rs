@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use events::Progress;
-pub use guard::Key;
-pub use routes::PageAddress;
+pub use guard::{Kept, Key, check as may_operate};
+pub use routes::{PageAddress, drain_request, selection};
 pub use socket::{ControlSocket, SocketError};
 pub(crate) use socket::{is_live, is_private};
 

@@ -186,7 +186,7 @@ impl Figures {
         )?;
         page.gauge(
             "slackwater_client_waiting_bytes",
-            "Bytes that wait for clients to read.",
+            "Bytes that wait for clients to read, and of messages that are not whole yet.",
             waiting_bytes,
         )
     }

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod control;
 pub mod logs;
+pub(crate) mod memory;
 pub mod metrics;
 pub mod readiness;
 pub mod signals;

@@ -14,7 +14,7 @@ use tower_http::services::ServeDir;
 use tower_service::Service as _;
 
 pub(crate) use self::cgi::Cgi;
-pub(crate) use self::redirect::redirect;
+pub(crate) use self::redirect::{Keeps, redirect};
 use crate::config::Web;
 use crate::front::{Answer, ClientAddress, Page, page, text};
 use crate::operate::logs::ACCESS;

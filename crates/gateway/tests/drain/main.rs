@@ -13,6 +13,7 @@ mod refusal;
 mod rows;
 mod signals;
 mod systemd;
+mod tls;
 
 use std::io;
 

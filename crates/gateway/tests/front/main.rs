@@ -12,7 +12,7 @@ use ::http::StatusCode;
 use slackwater::front::listener::Refusal;
 use slackwater::front::websocket::{Binary, Event, Settings as WebSocketSettings};
 use slackwater::front::{
-    Arrival, Client, Denied, Front, Handler, ListenAddress, Listener, Settings, handshake,
+    Access, Arrival, Client, Denied, Front, Handler, ListenAddress, Listener, Settings, handshake,
 };
 use slackwater::operate::readiness::Probe;
 
@@ -56,7 +56,13 @@ impl Handler for Greeter {
                 match websocket.next().await {
                     Ok(Event::Text(text)) => drop(websocket.send(text)),
                     Ok(Event::Close { .. } | Event::Violation { .. }) => websocket.finish(),
-                    Ok(Event::Binary(_) | Event::Ping | Event::Pong(_) | Event::Written) => {}
+                    Ok(
+                        Event::Binary(_)
+                        | Event::Ping
+                        | Event::Partial
+                        | Event::Pong(_)
+                        | Event::Written,
+                    ) => {}
                     Err(_) => return,
                 }
             }
@@ -69,6 +75,7 @@ fn settings() -> Settings {
         rules: handshake::Rules::default(),
         health_path: None,
         proxies: Default::default(),
+        quota: Default::default(),
         handshake_timeout: Duration::from_secs(10),
         reverse_lookup: false,
         tls: None,
@@ -85,7 +92,7 @@ fn start(settings: Settings) -> (Front, SocketAddr) {
 
 fn start_with(settings: Settings, refusal: Refusal, places: usize) -> (Front, SocketAddr) {
     let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
-    let listener = Listener::bind(any, refusal).unwrap();
+    let listener = Listener::bind(any, refusal, &Access::default()).unwrap();
     let front = Front::start(vec![listener], settings, Greeter::new(places));
     let ListenAddress::Tcp(address) = front.addresses()[0].clone() else { unreachable!() };
     (front, address)

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
 use slackwater::front::listener::Refusal;
-use slackwater::front::{Front, ListenAddress, ListenError, Listener, Then};
+use slackwater::front::{Access, Front, ListenAddress, ListenError, Listener, Then};
 use slackwater_lab::raw::handshake;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -53,7 +53,8 @@ async fn a_file_that_is_no_socket_is_left_alone() {
 #[tokio::test]
 async fn an_address_that_cannot_be_had_is_named() {
     let (_front, busy) = start(settings());
-    let bind = |address: &str| Listener::bind(address.parse().unwrap(), Refusal::Shut);
+    let bind =
+        |address: &str| Listener::bind(address.parse().unwrap(), Refusal::Shut, &Access::default());
     let error = bind(&busy.to_string()).unwrap_err().to_string();
     assert_eq!(error, format!("cannot listen on {busy}: address already in use"));
     let error = bind("192.0.2.1:7682").unwrap_err().to_string();
@@ -64,7 +65,8 @@ async fn an_address_that_cannot_be_had_is_named() {
 }
 
 fn start_at(path: &Path) -> Result<Front, ListenError> {
-    let listener = Listener::bind(ListenAddress::Unix(path.to_owned()), Refusal::Shut)?;
+    let listener =
+        Listener::bind(ListenAddress::Unix(path.to_owned()), Refusal::Shut, &Access::default())?;
     Ok(Front::start(vec![listener], settings(), Greeter::new(usize::MAX)))
 }
 
@@ -74,4 +76,30 @@ async fn answer(path: &Path) -> std::io::Result<String> {
     let mut answer = [0; 12 + 1];
     stream.read_exact(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[tokio::test]
+async fn its_file_has_the_mode_and_the_owner_that_it_is_to_have() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s.sock");
+    let own = directory.path().metadata().unwrap();
+    let owner = format!("{}:{}", own.uid(), own.gid());
+    let access =
+        Access { mode: Some("0620".parse().unwrap()), owner: Some(owner.parse().unwrap()) };
+    let listen = ListenAddress::Unix(path.clone());
+    let listener = Listener::bind(listen.clone(), Refusal::Shut, &access).unwrap();
+    let front = Front::start(vec![listener], settings(), Greeter::new(usize::MAX));
+    let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o620);
+    // A new file takes its place, with the same.
+    front.refuse(Then::Stay).await.unwrap();
+    front.reopen().await.unwrap();
+    assert_eq!(mode(), 0o620);
+    assert!(answer(&path).await.unwrap().starts_with("HTTP/1.1 101"));
+    front.close().await;
+    let nobody = Access { mode: None, owner: Some("no-such-user".parse().unwrap()) };
+    let error = Listener::bind(listen, Refusal::Shut, &nobody).unwrap_err().to_string();
+    assert!(error.contains("there is no user \"no-such-user\""), "{error}");
+    assert!(!path.exists(), "nothing is left of the attempt");
 }

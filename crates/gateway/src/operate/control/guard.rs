@@ -50,19 +50,25 @@ impl fmt::Debug for Key {
 
 /// Why somebody may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Kept {
+pub enum Kept {
+    /// It comes from another machine.
     #[error("only from this machine; ssh -L brings you there")]
     Away,
+    /// It asks for a name, which may have been made to point here.
     #[error("ask by an address or as localhost, not by a name")]
     Name,
+    /// It comes from another web page.
     #[error("another web page may not")]
     OtherPage,
+    /// It has no key, or not this one.
     #[error("the key is missing or wrong: `slackwater page` prints an address with it")]
     Key,
 }
 
 impl Kept {
-    pub(super) fn status(self) -> StatusCode {
+    /// The answer to it.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
         match self {
             Self::Away | Self::OtherPage => StatusCode::FORBIDDEN,
             Self::Name => StatusCode::MISDIRECTED_REQUEST,
@@ -72,7 +78,10 @@ impl Kept {
 }
 
 /// Whether a request with these headers, from this machine or not, may.
-pub(super) fn check(key: &Key, headers: &HeaderMap, is_local: bool) -> Result<(), Kept> {
+///
+/// # Errors
+/// Why not.
+pub fn check(key: &Key, headers: &HeaderMap, is_local: bool) -> Result<(), Kept> {
     if !is_local {
         return Err(Kept::Away);
     }

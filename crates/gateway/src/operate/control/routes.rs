@@ -91,10 +91,12 @@ impl Conversation {
                 None => error(StatusCode::BAD_REQUEST, "expected no query, or ?holding=NUMBER"),
             },
             (Scope::Control { .. }, "/events") if reads => self.events(following),
-            (_, "/drain") if posts => match drain_request(request).await {
-                Ok(request) => self.outcome(self.operations.drain(request).await).await,
-                Err(message) => error(StatusCode::BAD_REQUEST, &message),
-            },
+            (_, "/drain") if posts => {
+                match body(request).await.and_then(|text| drain_request(&text)) {
+                    Ok(request) => self.outcome(self.operations.drain(request).await).await,
+                    Err(message) => error(StatusCode::BAD_REQUEST, &message),
+                }
+            }
             (_, "/undrain") if posts => self.outcome(self.operations.undrain().await).await,
             (Scope::Control { .. }, "/reload") if posts => match self.operations.reload().await {
                 Ok(reloaded) => json(StatusCode::OK, &reloaded),
@@ -131,7 +133,8 @@ impl Conversation {
 }
 
 /// `GET /connections`, or `GET /connections?holding=10` for those that hold a drain.
-fn selection(query: Option<&str>) -> Option<Selection> {
+#[must_use]
+pub fn selection(query: Option<&str>) -> Option<Selection> {
     match query {
         None => Some(Selection::All),
         Some(query) => {
@@ -148,13 +151,20 @@ struct DrainBody {
     deadline: Option<Period>,
 }
 
-async fn drain_request(request: Request<Incoming>) -> Result<DrainRequest, String> {
+async fn body(request: Request<Incoming>) -> Result<Bytes, String> {
     let body = Limited::new(request.into_body(), LONGEST_BODY).collect().await;
-    let body = body.map_err(|error| format!("the body could not be read: {error}"))?.to_bytes();
+    Ok(body.map_err(|error| format!("the body could not be read: {error}"))?.to_bytes())
+}
+
+/// What the body of `POST /drain` asks for.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn drain_request(body: &[u8]) -> Result<DrainRequest, String> {
     let body = if body.is_empty() {
         DrainBody::default()
     } else {
-        serde_json::from_slice(&body)
+        serde_json::from_slice(body)
             .map_err(|error| format!(r#"expected a body such as {{"deadline":"30s"}}: {error}"#))?
     };
     let deadline = |period: Period| period.unless_zero().map_or(Deadline::Never, Deadline::After);

@@ -1,0 +1,61 @@
+//! What was freed goes back to the system.
+//!
+//! Law: when a burst is over, large messages or many clients, its memory is given back within seconds.
+//! glibc keeps what is freed between other blocks for ever unless it is asked; other C libraries need no
+//! asking.
+
+use std::time::Duration;
+
+/// Between two looks; more after one that was in vain.
+const PACE: Duration = Duration::from_secs(2);
+const LONGEST_PACE: Duration = Duration::from_secs(64);
+
+/// What may be kept and not used, bytes.
+const KEPT: usize = 16 << 20;
+
+/// Gives memory back, for ever.
+pub(crate) async fn give_back() {
+    let mut pace = PACE;
+    loop {
+        tokio::time::sleep(pace).await;
+        // It takes some milliseconds when there is much of it.
+        pace = match tokio::task::spawn_blocking(|| kept() > KEPT && trim() > KEPT).await {
+            Ok(false) => PACE,
+            Ok(true) | Err(_) => (pace * 2).min(LONGEST_PACE),
+        };
+    }
+}
+
+/// Gives back what can be; says how much is kept then.
+fn trim() -> usize {
+    release();
+    let kept = kept();
+    tracing::debug!(kept, "memory given back");
+    kept
+}
+
+/// Bytes that are resident and not in use, the program's own text among them.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "no crate offers it")]
+fn kept() -> usize {
+    let resident = procfs::process::Process::myself().and_then(|me| me.statm());
+    let Ok(resident) = resident.map(|pages| pages.resident * procfs::page_size()) else { return 0 };
+    // SAFETY: it takes nothing and only looks, from any thread (mallinfo(3)).
+    let info = unsafe { libc::mallinfo2() };
+    usize::try_from(resident).unwrap_or(0).saturating_sub(info.uordblks + info.hblkhd)
+}
+
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "no crate offers it")]
+fn release() {
+    // SAFETY: it may be called at any time, from any thread (malloc_trim(3)).
+    unsafe { libc::malloc_trim(0) };
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn kept() -> usize {
+    0
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn release() {}
