@@ -11,7 +11,7 @@ const PACE: Duration = Duration::from_secs(2);
 const LONGEST_PACE: Duration = Duration::from_secs(64);
 
 /// What may be kept and not used, bytes.
-const KEPT: usize = 16 << 20;
+const KEPT: usize = 8 << 20;
 
 /// Gives memory back, for ever.
 pub(crate) async fn give_back() {
@@ -34,12 +34,14 @@ fn trim() -> usize {
     kept
 }
 
-/// Bytes that are resident and not in use, the program's own text among them.
+/// Bytes that are resident, are no file's, and not in use.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "no crate offers it")]
 fn kept() -> usize {
-    let resident = procfs::process::Process::myself().and_then(|me| me.statm());
-    let Ok(resident) = resident.map(|pages| pages.resident * procfs::page_size()) else { return 0 };
+    let pages = procfs::process::Process::myself().and_then(|me| me.statm());
+    let resident =
+        pages.map(|pages| (pages.resident.saturating_sub(pages.shared)) * procfs::page_size());
+    let Ok(resident) = resident else { return 0 };
     // SAFETY: it takes nothing and only looks, from any thread (mallinfo(3)).
     let info = unsafe { libc::mallinfo2() };
     usize::try_from(resident).unwrap_or(0).saturating_sub(info.uordblks + info.hblkhd)

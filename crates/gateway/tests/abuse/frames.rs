@@ -113,7 +113,7 @@ async fn a_frame_that_comes_byte_by_byte_takes_nothing_but_its_time() {
 
 #[tokio::test]
 async fn pings_that_are_never_read_back_are_not_taken_for_ever() {
-    let ground = Ground::start(&["--write-stall-timeout", "1s"]).await;
+    let ground = Ground::start(&["--write-stall-timeout", "1s", "--close-timeout", "1s"]).await;
     let mut attackers = JoinSet::new();
     for _ in 0..10 {
         let client = ground.gateway.connect().await.unwrap();

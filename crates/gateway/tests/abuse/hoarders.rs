@@ -29,11 +29,11 @@ async fn most_while<T>(ground: &Ground, awaited: impl Future<Output = T>) -> (u6
 
 #[tokio::test]
 async fn who_never_reads_is_dropped_and_all_that_waited_for_him() {
-    let mut ground = Ground::start(&["--write-stall-timeout", "1s"]).await;
+    let mut ground = Ground::start(&["--write-stall-timeout", "1s", "--close-timeout", "1s"]).await;
     let mut clients = Vec::new();
     for _ in 0..20 {
         let mut client = ground.gateway.connect().await.unwrap();
-        client.send_text(&asks(8 << 20)).await.unwrap();
+        client.send_text(&asks(5 << 20)).await.unwrap();
         clients.push(client);
     }
     let began = Instant::now();
@@ -48,7 +48,7 @@ async fn who_never_reads_is_dropped_and_all_that_waited_for_him() {
     let taken = ground.taken();
     drop(clients);
     ground.gateway.until("they have gone", |status| status["connections"] == 1).await.unwrap();
-    ground.endured("20 clients that never read 8 MiB", taken).await;
+    ground.endured("20 clients that never read 5 MiB", taken).await;
 }
 
 #[tokio::test]
@@ -106,7 +106,8 @@ async fn answered(client: &mut RawClient) -> Outcome {
 
 #[tokio::test]
 async fn messages_that_are_never_whole_stay_within_the_bound_of_all() {
-    let ground = Ground::start(&["--max-total-queued-bytes", "64MiB"]).await;
+    let ground =
+        Ground::start(&["--max-total-queued-bytes", "64MiB", "--close-timeout", "1s"]).await;
     let mut attackers = JoinSet::new();
     // 60 of 8 MiB would be 480.
     for _ in 0..60 {
