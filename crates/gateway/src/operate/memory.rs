@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Between two looks; more after one that was in vain.
 const PACE: Duration = Duration::from_secs(2);
-const LONGEST_PACE: Duration = Duration::from_secs(64);
+const LONGEST_PACE: Duration = Duration::from_secs(16);
 
 /// What may be kept and not used, bytes.
 const KEPT: usize = 8 << 20;
@@ -19,19 +19,23 @@ pub(crate) async fn give_back() {
     loop {
         tokio::time::sleep(pace).await;
         // It takes some milliseconds when there is much of it.
-        pace = match tokio::task::spawn_blocking(|| kept() > KEPT && trim() > KEPT).await {
-            Ok(false) => PACE,
-            Ok(true) | Err(_) => (pace * 2).min(LONGEST_PACE),
+        pace = match tokio::task::spawn_blocking(trim).await {
+            Ok(true) => PACE,
+            Ok(false) | Err(_) => (pace * 2).min(LONGEST_PACE),
         };
     }
 }
 
-/// Gives back what can be; says how much is kept then.
-fn trim() -> usize {
+/// Gives back what can be. False if it was in vain: what is kept stands between what is used.
+fn trim() -> bool {
+    let before = kept();
+    if before <= KEPT {
+        return true;
+    }
     release();
-    let kept = kept();
-    tracing::debug!(kept, "memory given back");
-    kept
+    let after = kept();
+    tracing::debug!(before, after, "memory given back");
+    before.saturating_sub(after) >= KEPT / 2
 }
 
 /// Bytes that are resident, are no file's, and not in use.

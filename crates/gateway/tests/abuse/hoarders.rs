@@ -8,7 +8,7 @@ use slackwater_lab::proof::length;
 use slackwater_lab::raw::{RawClient, opcode};
 use tokio::task::JoinSet;
 
-use crate::{DEMO, Ground};
+use crate::{DEMO, Ground, floor_beside_bulk};
 
 /// A request for an answer of so many bytes.
 fn asks(bytes: usize) -> String {
@@ -33,7 +33,7 @@ async fn who_never_reads_is_dropped_and_all_that_waited_for_him() {
     let mut clients = Vec::new();
     for _ in 0..20 {
         let mut client = ground.gateway.connect().await.unwrap();
-        client.send_text(&asks(5 << 20)).await.unwrap();
+        client.send_text(&asks(8 << 20)).await.unwrap();
         clients.push(client);
     }
     let began = Instant::now();
@@ -48,7 +48,8 @@ async fn who_never_reads_is_dropped_and_all_that_waited_for_him() {
     let taken = ground.taken();
     drop(clients);
     ground.gateway.until("they have gone", |status| status["connections"] == 1).await.unwrap();
-    ground.endured("20 clients that never read 5 MiB", taken).await;
+    let what = "20 clients that never read 8 MiB";
+    ground.endured_within(floor_beside_bulk(), what, taken).await;
 }
 
 #[tokio::test]
@@ -83,9 +84,7 @@ async fn a_thousand_large_answers_at_once_stay_within_the_bound_of_all() {
     let what = format!(
         "{many} × 10 MiB at once: {whole} whole, {refused} refused with 503, {closed} closed"
     );
-    // His answers stand in one row with everybody's, of which 64 pieces of 50 kB may be ahead of him; a
-    // build for tests reads some megabytes a second, one for use a hundred times as many.
-    ground.endured_within(Duration::from_secs(5), &what, most).await;
+    ground.endured_within(floor_beside_bulk(), &what, most).await;
 }
 
 #[derive(Clone, Copy)]
