@@ -157,6 +157,8 @@ pub enum Event {
         thread: String,
         /// The id within the thread.
         trace: Trace,
+        /// The log trace id, where the protocol has one.
+        xid: Option<String>,
         /// What became of it.
         outcome: Outcome,
         /// How long after it was received.

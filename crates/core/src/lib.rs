@@ -13,6 +13,7 @@
 pub mod drain;
 pub mod event;
 pub mod osrf;
+pub mod seldom;
 pub mod session;
 pub mod tally;
 pub mod track;

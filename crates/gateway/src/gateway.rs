@@ -13,6 +13,7 @@ use http::StatusCode;
 use slackwater_bus::Event as BusEvent;
 use slackwater_core::drain::{Drain, Input, Output, Verdict};
 use slackwater_core::event::Event;
+use slackwater_core::seldom::Seldom;
 use slackwater_core::session::{self, FromBus};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -164,7 +165,11 @@ impl Gateway {
                     }
                 }
                 BusEvent::Refused { envelope, why } => {
-                    tracing::warn!(xid = envelope.xid, reason = %why, "the bus did not take an envelope");
+                    static SELDOM: Seldom = Seldom::new();
+                    if let Some(left_out) = SELDOM.again(now()) {
+                        let what = "the bus did not take an envelope";
+                        tracing::warn!(xid = envelope.xid, reason = %why, left_out, "{what}");
+                    }
                     let thread = envelope.thread.clone();
                     self.hub.give_back(&thread, Letter::Bus(FromBus::Refused(envelope, why)));
                 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use slackwater_core::osrf::envelope::Incoming;
+use slackwater_core::seldom::Seldom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -111,8 +112,12 @@ fn sort(messages: &[Vec<u8>], mark: &str, show: &watch::Sender<u64>) -> Vec<Inco
         } else if let Some(number) = to_ourselves(message, mark) {
             show.send_replace(number);
         } else {
-            let start = String::from_utf8_lossy(&message[..message.len().min(64)]);
-            tracing::warn!(bytes = message.len(), %start, "not an envelope, dropped");
+            static SELDOM: Seldom = Seldom::new();
+            if let Some(left_out) = SELDOM.again(std::time::Instant::now()) {
+                let start = String::from_utf8_lossy(&message[..message.len().min(64)]);
+                let bytes = message.len();
+                tracing::warn!(bytes, %start, left_out, "not an envelope, dropped");
+            }
         }
     }
     envelopes

@@ -242,7 +242,8 @@ impl Session<Program> {
     fn settled_named(&mut self, request: Pending, outcome: Outcome, now: Instant) {
         let Pending { thread, trace, service, method, since, .. } = request;
         let took = now.saturating_duration_since(since);
-        self.tell(Event::Settled { service, method, thread, trace, outcome, took });
+        let xid = None;
+        self.tell(Event::Settled { service, method, thread, trace, xid, outcome, took });
     }
 
     /// So many of the requests of which only the number is known are answered.

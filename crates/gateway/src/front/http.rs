@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use slackwater_core::seldom::Seldom;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -150,7 +151,11 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
             Ok(None) => {}
             Ok(Some(client)) => peer = ClientAddress::of_peer(client),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                tracing::warn!(proxy = %peer, %error, "a trusted proxy does not name its client");
+                static SELDOM: Seldom = Seldom::new();
+                if let Some(left_out) = SELDOM.again(now()) {
+                    let what = "a trusted proxy does not name its client";
+                    tracing::warn!(proxy = %peer, %error, left_out, "{what}");
+                }
                 return Left::Unanswered(stream, BAD_REQUEST);
             }
             Err(error) => {

@@ -18,24 +18,19 @@ pub(crate) async fn give_back() {
     let mut pace = PACE;
     loop {
         tokio::time::sleep(pace).await;
+        let before = kept();
+        if before <= KEPT {
+            pace = PACE;
+            continue;
+        }
         // It takes some milliseconds when there is much of it.
-        pace = match tokio::task::spawn_blocking(trim).await {
-            Ok(true) => PACE,
-            Ok(false) | Err(_) => (pace * 2).min(LONGEST_PACE),
-        };
+        let released = tokio::task::spawn_blocking(release).await;
+        let after = kept();
+        tracing::debug!(before, after, "memory given back");
+        // What is kept may stand between what is used: then it was in vain.
+        let in_vain = released.is_err() || before.saturating_sub(after) < KEPT / 2;
+        pace = if in_vain { (pace * 2).min(LONGEST_PACE) } else { PACE };
     }
-}
-
-/// Gives back what can be. False if it was in vain: what is kept stands between what is used.
-fn trim() -> bool {
-    let before = kept();
-    if before <= KEPT {
-        return true;
-    }
-    release();
-    let after = kept();
-    tracing::debug!(before, after, "memory given back");
-    before.saturating_sub(after) >= KEPT / 2
 }
 
 /// Bytes that are resident, are no file's, and not in use.

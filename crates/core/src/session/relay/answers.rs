@@ -179,6 +179,7 @@ impl Session<Relay> {
             method: request.method,
             thread: thread.to_owned(),
             trace: request.trace,
+            xid: Some(request.xid),
             outcome,
             took: now.saturating_duration_since(request.since),
         });
