@@ -2,19 +2,15 @@
 //! was executed, then Close, close_notify and FIN in order.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use slackwater_lab::certificate::Certificate;
 use slackwater_lab::opensrf;
 use slackwater_lab::process::Gateway;
-use slackwater_lab::raw::{End, Message, RawClient, exchange, frame, handshake, opcode};
+use slackwater_lab::raw::{End, Message, RawClient, exchange, frame, opcode};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 const DEMO: &str = "slackwater.demo";
@@ -35,19 +31,7 @@ async fn connect(
     gateway: &Gateway,
     made: &Certificate,
 ) -> io::Result<RawClient<TlsStream<TcpStream>>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(made.der.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(gateway.address()).await?;
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-    let mut client = RawClient::on(stream);
-    client.send_bytes(handshake("/", "").as_bytes()).await?;
+    let mut client = made.connect(gateway.address()).await?;
     client.finish_handshake().await?;
     Ok(client)
 }

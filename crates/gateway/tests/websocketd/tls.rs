@@ -1,13 +1,8 @@
 //! TLS: who is let in by it, and that its end is as orderly as any.
 
-use std::sync::Arc;
-
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use slackwater_lab::certificate::Certificate;
 use slackwater_lab::raw::{End, Message, RawClient, handshake};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::Websocketd;
@@ -36,20 +31,7 @@ impl Files {
     }
 
     async fn connect(&self, running: &Websocketd) -> RawClient<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.made.der.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let stream = TcpStream::connect(running.address).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-        let mut client = RawClient::on(stream);
-        client.send_bytes(handshake("/", "").as_bytes()).await.unwrap();
-        client
+        self.made.connect(running.address).await.unwrap()
     }
 }
 
