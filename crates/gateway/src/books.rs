@@ -38,6 +38,7 @@ pub(crate) struct Fixed {
     pub(crate) began: Instant,
     pub(crate) behind: Behind,
     pub(crate) listen: Vec<String>,
+    pub(crate) tls: bool,
 }
 
 /// What stands behind the gateway, as it is shown.
@@ -102,6 +103,7 @@ impl Books {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             listen: fixed.listen.clone(),
+            tls: fixed.tls,
             bus: match &fixed.behind {
                 Behind::Bus(url) => Some(status::Bus {
                     url: url.clone(),

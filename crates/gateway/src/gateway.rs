@@ -109,9 +109,9 @@ impl Gateway {
         (Arc::new(gateway), receiver)
     }
 
-    /// Says where it listens and what stands behind it, for its status.
-    pub fn begin(&self, listen: Vec<String>, behind: Behind) {
-        self.fixed.get_or_init(|| Fixed { began: now(), behind, listen });
+    /// Says where it listens, whether over TLS, and what stands behind it, for its status.
+    pub fn begin(&self, listen: Vec<String>, tls: bool, behind: Behind) {
+        self.fixed.get_or_init(|| Fixed { began: now(), behind, listen, tls });
     }
 
     /// Tells the drain something and does what it says.

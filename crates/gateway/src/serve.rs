@@ -112,7 +112,8 @@ pub async fn serve(
     };
     let sender = bus.as_ref().map(|bus| bus.sender.clone());
     let (gateway, orders) = Gateway::new(configuration, sender.clone());
-    gateway.begin(bound.iter().map(ToString::to_string).collect(), behind.clone());
+    let tls = settings.front.tls.is_some();
+    gateway.begin(bound.iter().map(ToString::to_string).collect(), tls, behind.clone());
     let let_in = parts::front(&settings);
     let front = match programs {
         Some(programs) => {
@@ -137,7 +138,7 @@ pub async fn serve(
             // In the words that tools wait for.
             match address {
                 ListenAddress::Tcp(address) => {
-                    let scheme = if settings.front.tls.is_some() { "wss" } else { "ws" };
+                    let scheme = if tls { "wss" } else { "ws" };
                     tracing::info!("Starting WebSocket server   : {scheme}://{address}/");
                 }
                 ListenAddress::Unix(path) => {
@@ -157,7 +158,7 @@ pub async fn serve(
     }
     for (listener, to, keeps) in redirecting {
         // Beside the rest, to the end of the process.
-        tokio::spawn(redirect(listener, settings.front.tls.is_some(), to, keeps));
+        tokio::spawn(redirect(listener, tls, to, keeps));
     }
     // Beside the rest, to the end of the process.
     tokio::spawn(memory::give_back());

@@ -29,6 +29,7 @@ impl Gateway {
             began: now(),
             behind: Behind::Bus(String::new()),
             listen: vec![],
+            tls: false,
         })
     }
 

@@ -65,6 +65,8 @@ pub struct Status {
     pub pid: u32,
     /// Where clients connect, as bound.
     pub listen: Vec<String>,
+    /// Whether they speak TLS there.
+    pub tls: bool,
     /// The bus behind the gateway, if there is one.
     pub bus: Option<Bus>,
     /// The program that runs for each client, if there is one, with its arguments.

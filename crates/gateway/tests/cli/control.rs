@@ -41,6 +41,8 @@ async fn status_has_the_names_that_scripts_rely_on() {
         "version",
         "pid",
         "listen",
+        "tls",
+        "services",
         "bus",
         "drain",
     ] {

@@ -215,6 +215,7 @@ pub(crate) fn status() -> Status {
         version: "0.1.0".to_owned(),
         pid: 1,
         listen: vec!["127.0.0.1:7682".to_owned()],
+        tls: false,
         bus: Some(Bus { url: "embedded:".to_owned(), healthy: true, reason: None }),
         program: None,
         drain: None,
