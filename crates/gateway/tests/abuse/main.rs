@@ -30,14 +30,14 @@ const DEMO: &str = "slackwater.demo";
 
 /// A p99 below this harms nobody; below it, how many times as long as before means nothing.
 fn floor() -> Duration {
-    length(Duration::from_millis(250), Duration::from_millis(25))
+    length(Duration::from_millis(250), Duration::from_millis(50))
 }
 
 /// The same beside answers of megabytes. His stand in one row with everybody's, of which 64 pieces of
 /// 50 kB may be ahead of him; a build for tests reads some megabytes a second, one for use a hundred times
 /// as many.
 fn floor_beside_bulk() -> Duration {
-    length(Duration::from_secs(5), Duration::from_millis(500))
+    if cfg!(debug_assertions) { Duration::from_secs(10) } else { Duration::from_millis(500) }
 }
 
 /// What may stay of an attack's memory: what an allocator keeps, and what one good client takes.
