@@ -61,14 +61,17 @@ impl Operations for Gateway {
 
     fn connections(&self, which: Selection) -> Answer<'_, Vec<Connection>> {
         Box::pin(async move {
-            let (only_holding, at_most) = match which {
-                Selection::All => (false, usize::MAX),
-                Selection::Holding { at_most } => (true, at_most),
+            let (only_holding, at_most, asked) = match which {
+                Selection::All => (false, usize::MAX, usize::MAX),
+                Selection::Some { at_most } => (false, at_most, at_most),
+                // Only when all are asked is it known who has waited longest.
+                Selection::Holding { at_most } => (true, at_most, usize::MAX),
             };
             let asked: Vec<_> = self
                 .hub
                 .mailboxes(only_holding)
                 .into_iter()
+                .take(asked)
                 .map(|mailbox| {
                     let (sender, answer) = oneshot::channel();
                     mailbox.post(Letter::Describe(sender));

@@ -226,6 +226,11 @@ pub enum Deadline {
 pub enum Selection {
     /// All of them.
     All,
+    /// At most so many of them, whichever.
+    Some {
+        /// How many.
+        at_most: usize,
+    },
     /// At most so many of those with a pending request or a session, the oldest pending first.
     Holding {
         /// How many.

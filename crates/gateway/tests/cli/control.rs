@@ -89,6 +89,7 @@ async fn what_cannot_be_asked_is_an_error_in_json() {
         ("DELETE", "/connections", 405),
         ("POST", "/livez", 405),
         ("GET", "/connections?holding=x", 400),
+        ("GET", "/connections?few=1", 400),
         ("GET", "/connections?all", 400),
     ] {
         let reply = place.ask(method, target, "").await;
@@ -103,7 +104,8 @@ async fn what_cannot_be_asked_is_an_error_in_json() {
 #[tokio::test]
 async fn connections_are_all_or_those_that_hold_the_drain() {
     let place = Place::new();
-    for (target, number) in [("/connections", 2), ("/connections?holding=1", 1)] {
+    let some = [("/connections", 2), ("/connections?holding=1", 1), ("/connections?most=1", 1)];
+    for (target, number) in some {
         let body = place.ask("GET", target, "").await.body;
         let json: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap();
         assert_eq!(json.len(), number);

@@ -83,7 +83,7 @@ impl Operations for Fake {
     fn connections(&self, which: Selection) -> Answer<'_, Vec<Connection>> {
         let most = match which {
             Selection::All => usize::MAX,
-            Selection::Holding { at_most } => at_most,
+            Selection::Some { at_most } | Selection::Holding { at_most } => at_most,
         };
         Box::pin(async move { vec![connection(1), connection(2)].into_iter().take(most).collect() })
     }

@@ -230,6 +230,16 @@ async fn a_stranger_gets_nothing_but_a_look() {
     let answer = slackwater_lab::raw::exchange(admin, rebound.as_bytes()).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
     assert_eq!(seen.gateway.status().await.unwrap()["phase"], "serving");
+    // Of many clients, some are named.
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(seen.gateway.connect().await.unwrap());
+    }
+    for (query, number) in [("", 5), ("?most=3", 3), ("?most=9", 5), ("?holding=9", 0)] {
+        let (code, named) = seen.ask("GET", &format!("/connections{query}"), &right).await;
+        let named: Vec<serde_json::Value> = serde_json::from_str(&named).unwrap();
+        assert_eq!((code, named.len()), (200, number), "{query}");
+    }
     let own = format!("{right}Origin: http://{admin}\r\nSec-Fetch-Site: same-origin\r\n");
     assert_eq!(seen.ask("POST", "/drain", &own).await.0, 200);
     assert_ne!(seen.gateway.status().await.unwrap()["phase"], "serving");

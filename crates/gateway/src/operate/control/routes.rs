@@ -88,7 +88,10 @@ impl Conversation {
             },
             (_, "/connections") if reads => match selection(request.uri().query()) {
                 Some(which) => json(StatusCode::OK, &self.operations.connections(which).await),
-                None => error(StatusCode::BAD_REQUEST, "expected no query, or ?holding=NUMBER"),
+                None => error(
+                    StatusCode::BAD_REQUEST,
+                    "expected no query, ?most=NUMBER or ?holding=NUMBER",
+                ),
             },
             (Scope::Control { .. }, "/events") if reads => self.events(following),
             (_, "/drain") if posts => {
@@ -132,14 +135,20 @@ impl Conversation {
     }
 }
 
-/// `GET /connections`, or `GET /connections?holding=10` for those that hold a drain.
+/// `GET /connections`, `GET /connections?most=100` for some of them, or `GET /connections?holding=10` for
+/// those that hold a drain.
 #[must_use]
 pub fn selection(query: Option<&str>) -> Option<Selection> {
     match query {
         None => Some(Selection::All),
         Some(query) => {
-            let at_most = query.strip_prefix("holding=")?.parse().ok()?;
-            Some(Selection::Holding { at_most })
+            let (which, number) = query.split_once('=')?;
+            let at_most = number.parse().ok()?;
+            match which {
+                "most" => Some(Selection::Some { at_most }),
+                "holding" => Some(Selection::Holding { at_most }),
+                _ => None,
+            }
         }
     }
 }
