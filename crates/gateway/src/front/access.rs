@@ -95,14 +95,22 @@ impl Access {
     }
 }
 
+// A number first: where it needs none, a system may have no list of names.
+
 fn user_number(name: &str) -> io::Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
     let found = User::from_name(name)?.map(|user| user.uid.as_raw());
-    found.or_else(|| name.parse().ok()).ok_or_else(|| nobody("user", name))
+    found.ok_or_else(|| nobody("user", name))
 }
 
 fn group_number(name: &str) -> io::Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
     let found = Group::from_name(name)?.map(|group| group.gid.as_raw());
-    found.or_else(|| name.parse().ok()).ok_or_else(|| nobody("group", name))
+    found.ok_or_else(|| nobody("group", name))
 }
 
 fn nobody(what: &str, name: &str) -> io::Error {
