@@ -100,6 +100,9 @@ pub fn check(key: &Key, headers: &HeaderMap, is_local: bool) -> Result<(), Kept>
 /// Whether a `Host` is an IP address or `localhost`, with a port or without.
 fn is_address(host: &str) -> bool {
     let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
+    if host.contains('@') {
+        return false;
+    }
     let name = authority.host();
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
@@ -127,7 +130,14 @@ mod tests {
         for name in ["localhost", "LOCALHOST:7683", "[::1]:7683", "10.0.0.1", "127.0.0.1"] {
             assert_eq!(asked(&key, true, &[(&HOST, name), bearer]), Ok(()), "{name}");
         }
-        for name in ["evil.example:7683", "127.0.0.1.evil.example", "localhost.evil", "", "a b"] {
+        for name in [
+            "evil.example:7683",
+            "127.0.0.1.evil.example",
+            "localhost.evil",
+            "",
+            "a b",
+            "@[::1]:78",
+        ] {
             assert_eq!(asked(&key, true, &[(&HOST, name), bearer]), Err(Kept::Name), "{name}");
         }
         assert_eq!(asked(&key, true, &[bearer]), Err(Kept::Name));
