@@ -211,6 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_no_text_leads_nobody_astray() {
+        let message =
+            r#"{"__c":"osrfMessage","__p":{"\uDDDD":"x","threadTrace":"1","\uDDDDl":"y"}}"#;
+        let body = json(&format!("[{message}]"));
+        let Body::Messages(answers) = read(&body) else { panic!("an array") };
+        assert_eq!((answers.len(), answers[0].text()), (1, message));
+        let other = message.replace(r#""1""#, r#""7""#);
+        assert_eq!(answers[0].text_for(Trace::new(7)), other);
+    }
+
+    #[test]
     fn odd_bodies_are_told_apart() {
         assert!(matches!(read(&json(r#"{"a":1}"#)), Body::Other));
         let body = json("[null,{\"__c\":1},{\"__p\":{\"threadTrace\":[]}}]");

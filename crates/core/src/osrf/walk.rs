@@ -70,9 +70,9 @@ impl<'a> Walk<'a> {
             walk.at += 1;
             walk.space();
             let value = walk.at;
-            match string(key) {
-                Some(key) => member(&key, walk),
-                None => return,
+            // One that is no text, such as half of a surrogate pair, is nobody's; its value is passed.
+            if let Some(key) = string(key) {
+                member(&key, walk);
             }
             if walk.at == value {
                 walk.value();
