@@ -1,5 +1,7 @@
 //! What only an XMPP bus can do to a gateway, on a stock Prosody and a stock ejabberd.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use slackwater_bus::xmpp::stanza::{self, Head, Message as Stanza};
 use slackwater_lab::bus::xmpp::server::{DOMAIN, OTHER_DOMAIN, Server};
@@ -8,6 +10,7 @@ use slackwater_lab::opensrf::{self, Answer};
 use slackwater_lab::process::Gateway;
 use slackwater_lab::raw::{Message, RawClient};
 use slackwater_lab::site::{EJABBERD, PROSODY, Services, Site};
+use tokio::time::timeout;
 
 use crate::{DEMO, PROGRAM};
 
@@ -164,6 +167,21 @@ impl Service {
         let head = Head { to: &asked.from, thread: &asked.thread, ..Head::default() };
         self.stream.send(&stanza::write(&head, body)).await.unwrap();
     }
+
+    /// Ends it without a word, and waits until the server knows: before, what is sent to it is lost.
+    async fn vanish(self, server: &Server) {
+        let address = self.stream.address.clone();
+        drop(self);
+        let mut prober = Stream::open(&server.account("opensrf", OTHER_DOMAIN), "p").await.unwrap();
+        let probe = stanza::write(&Head { to: &address, ..Head::default() }, "still there?");
+        loop {
+            prober.send(&probe).await.unwrap();
+            let bounce = timeout(Duration::from_millis(100), prober.next()).await;
+            if bounce.is_ok_and(|bounce| bounce.unwrap().failure.is_some()) {
+                return;
+            }
+        }
+    }
 }
 
 async fn a_session_whose_worker_is_gone_is_over_and_its_thread_begins_afresh(site: &Site) {
@@ -192,7 +210,7 @@ async fn a_session_whose_worker_is_gone_is_over_and_its_thread_begins_afresh(sit
     service.answer(&asked, "no JSON").await;
     assert_eq!(client.frame().await["osrf_msg"], Value::Null);
 
-    drop(service);
+    service.vanish(site.xmpp().unwrap()).await;
     gateway.until("a session", |status| status["sessions"] == 1).await.unwrap();
     let frame = client.asks(&request(1)).await;
     assert_eq!(
