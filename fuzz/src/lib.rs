@@ -20,13 +20,13 @@ mod xmpp_streams;
 pub use self::answers::envelope;
 pub use self::config_files::config_file;
 pub use self::control_requests::control_api;
-pub use self::frames::boundary;
 pub use self::handshakes::http_upgrade;
 pub use self::json::json_check;
 pub use self::opensrf_files::opensrf_core;
 pub use self::proxy_headers::proxy_header;
 pub use self::redis_envelopes::redis_envelope;
 pub use self::script::session;
+pub use self::frames::websocket;
 pub use self::wrappers::wrapper;
 pub use self::xmpp_streams::xmpp_stream;
 
@@ -39,7 +39,7 @@ pub const TARGETS: [Target; 12] = [
     ("wrapper", wrapper),
     ("envelope", envelope),
     ("json_check", json_check),
-    ("boundary", boundary),
+    ("websocket", websocket),
     ("http_upgrade", http_upgrade),
     ("proxy_header", proxy_header),
     ("redis_envelope", redis_envelope),

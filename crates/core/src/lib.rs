@@ -5,9 +5,9 @@
 //! `poll_timeout()`, `poll_output()`. **Feed one input, then take every output until there is
 //! none; only then feed the next.** A shell around them reads, writes, waits and rolls the dice.
 //!
-//! [`osrf`] reads OpenSRF's messages as far as the ledger must, [`track`] those of programs;
-//! [`event`] is what everything that
-//! Slackwater shows is derived from, [`tally`] its sums by service.
+//! [`websocket`] makes bytes messages and messages bytes; [`osrf`] reads OpenSRF's messages as far
+//! as the ledger must, [`track`] those of programs; [`event`] is what everything that Slackwater
+//! shows is derived from, [`tally`] its sums by service.
 #![forbid(unsafe_code)]
 
 pub mod drain;
@@ -17,3 +17,4 @@ pub mod seldom;
 pub mod session;
 pub mod tally;
 pub mod track;
+pub mod websocket;

@@ -217,7 +217,7 @@ pub struct ManualOptions {
 }
 
 /// What means nothing where nobody connects.
-const OF_CLIENTS: [&str; 29] = [
+const OF_CLIENTS: [&str; 30] = [
     "listen",
     "listen_mode",
     "listen_owner",
@@ -243,6 +243,7 @@ const OF_CLIENTS: [&str; 29] = [
     "tls_client_authority",
     "ping_interval",
     "handshake_timeout",
+    "compress_from",
     "max_connections",
     "max_connections_per_address",
     "max_handshakes_per_address",

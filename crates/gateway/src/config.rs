@@ -38,5 +38,5 @@ pub use options::{OF_BUS, OF_PROGRAM, ServeOptions};
 pub use settings::{Behind, Closing, Draining, Front, Limits, Log, Program, Settings};
 pub use surroundings::{Surroundings, raise_open_files, socket_name};
 pub use text::Unfit;
-pub use units::{Patience, Period, Size};
+pub use units::{Patience, Period, Size, Threshold};
 pub use web::Web;

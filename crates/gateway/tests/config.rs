@@ -42,7 +42,7 @@ fn the_defaults_are_those_of_the_help() {
         assert_eq!(settings(&[&flag]), settings(&[]), "{flag}");
         compared += 1;
     }
-    assert_eq!(compared, 42, "options whose default is a value");
+    assert_eq!(compared, 43, "options whose default is a value");
 }
 
 /// The sample is the reference of all settings: each of its keys exists, every key is in it, and
@@ -235,6 +235,7 @@ proxy_protocol = true
 ping_interval = "0s"
 idle_timeout = "5s"
 handshake_timeout = "6s"
+compress_from = "9KiB"
 max_connections = 7
 max_message_size = "8KiB"
 max_stanza_size = "64KiB"
@@ -305,7 +306,7 @@ fn each_key_that_changed_is_named_alone_as_live_or_for_the_next_start() {
             fixed += 1;
         }
     }
-    assert_eq!((live, fixed), (30, 32));
+    assert_eq!((live, fixed), (31, 32));
 }
 
 #[test]
@@ -350,6 +351,7 @@ fn every_option_can_be_set_in_the_file() {
     assert_eq!(set.front.ping_interval, None);
     assert_eq!(set.front.idle_timeout, Some(seconds(5)));
     assert_eq!(set.front.handshake_timeout, seconds(6));
+    assert_eq!(set.front.compress_from, Some(9 << 10));
     assert_eq!(set.limits.connections, 7);
     assert_eq!(set.limits.message_size, 8 * 1024);
     assert_eq!(set.limits.stanza_size, 64 * 1024);
@@ -383,7 +385,7 @@ fn every_option_can_be_set_in_the_file() {
     let definition = serve_definition();
     let in_no_file = |option: &&clap::Arg| !["config", "help"].contains(&option.get_id().as_str());
     let keys = definition.get_arguments().filter(in_no_file).count();
-    assert_eq!(keys, 68, "an option was added: set it in this test's file");
+    assert_eq!(keys, 69, "an option was added: set it in this test's file");
 }
 
 #[test]

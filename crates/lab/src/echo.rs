@@ -29,7 +29,11 @@ pub fn settings() -> Settings {
         tls: None,
         upgrade_headers: Vec::new(),
         other_headers: Vec::new(),
-        websocket: WebSocketSettings { max_message: MAX_MESSAGE, binary: Binary::Kept },
+        websocket: WebSocketSettings {
+            max_message: MAX_MESSAGE,
+            binary: Binary::Kept,
+            compress_from: Some(1),
+        },
     }
 }
 

@@ -53,6 +53,7 @@ impl Settings {
             "ping_interval": front.ping_interval,
             "idle_timeout": front.idle_timeout,
             "handshake_timeout": front.handshake_timeout,
+            "compress_from": front.compress_from,
             "tls_certificate": front.tls,
             "max_connections": limits.connections,
             "max_depth": limits.depth,

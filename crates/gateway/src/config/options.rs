@@ -18,7 +18,7 @@ use super::choices::{
 };
 use super::logs::{Facility, LogFilter, LogFormat, LogTag, LogTo};
 use super::text::list;
-use super::units::{Patience, Period, Size};
+use super::units::{Patience, Period, Size, Threshold};
 use super::web::Web;
 use crate::front::ListenAddress;
 use crate::front::access::{FileMode, Owner};
@@ -239,6 +239,9 @@ pub struct ServeOptions {
         help_heading = "Clients"
     )]
     pub handshake_timeout: Option<Patience>,
+    /// Compress messages of so many bytes, to clients that offer it; off never [default: 2KiB]
+    #[arg(long, env = "SLACKWATER_COMPRESS_FROM", value_name = "SIZE", help_heading = "Clients")]
+    pub compress_from: Option<Threshold>,
 
     /// Connections at a time [default: what the open-files limit allows]
     #[arg(long, env = "SLACKWATER_MAX_CONNECTIONS", value_name = "N", help_heading = "Limits")]
@@ -455,6 +458,7 @@ impl ServeOptions {
             ping_interval,
             idle_timeout,
             handshake_timeout,
+            compress_from,
             max_connections,
             max_message_size,
             max_stanza_size,

@@ -163,6 +163,7 @@ pub(crate) fn front(settings: &Settings) -> front::Settings {
                 Behind::Program(..) => settings.limits.message_size,
             },
             binary: websocket::Binary::TextIfUtf8,
+            compress_from: settings.front.compress_from,
         },
     }
 }

@@ -21,7 +21,7 @@ use super::opensrf::{self, TheirBus};
 use super::options::ServeOptions;
 use super::surroundings::Surroundings;
 use super::text::Unfit;
-use super::units::{Patience, Period, Size};
+use super::units::{Patience, Period, Size, Threshold};
 use super::web::Web;
 
 /// The settings of a gateway.
@@ -154,6 +154,8 @@ pub struct Front {
     pub idle_timeout: Option<Duration>,
     /// How long a client's HTTP request may take; more than zero.
     pub handshake_timeout: Duration,
+    /// Messages of so many bytes and more are compressed for clients that offer it.
+    pub compress_from: Option<usize>,
     /// TLS, if it is spoken.
     pub tls: Option<Tls>,
 }
@@ -387,6 +389,7 @@ impl Settings {
                 ping_interval: period_or_off(options.ping_interval, Some(seconds(30))),
                 idle_timeout: period_or_off(options.idle_timeout, None),
                 handshake_timeout: patience(options.handshake_timeout, seconds(10)),
+                compress_from: options.compress_from.map_or(Some(2 << 10), Threshold::bytes),
                 tls: tls(options.tls_certificate, options.tls_key, options.tls_client_authority)?,
             },
             limits: Limits {

@@ -18,7 +18,11 @@ pub struct Patience(Period);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(u64);
 
-deserialize_as_text!(Period, Patience, Size);
+/// A size from which on something is done: a [`Size`], or `off` for never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Threshold(Option<Size>);
+
+deserialize_as_text!(Period, Patience, Size, Threshold);
 
 /// Milliseconds in each unit, the largest first.
 const TIME_UNITS: [(&str, u64); 5] =
@@ -129,6 +133,28 @@ impl fmt::Display for Size {
             SIZE_UNITS.iter().find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes));
         let (unit, bytes) = unit.unwrap_or(&("B", 1));
         write!(formatter, "{}{unit}", self.0 / bytes)
+    }
+}
+
+impl Threshold {
+    /// Never.
+    pub const OFF: Self = Self(None);
+
+    /// The number of bytes; `None`: never.
+    pub fn bytes(self) -> Option<usize> {
+        self.0.map(Size::bytes)
+    }
+}
+
+impl FromStr for Threshold {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        if text == "off" {
+            return Ok(Self::OFF);
+        }
+        let size = text.parse().map_err(|_| Unfit::expected("a size such as 2KiB, or off"))?;
+        Ok(Self(Some(size)))
     }
 }
 

@@ -15,7 +15,9 @@ use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -24,6 +26,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use slackwater_core::seldom::Seldom;
+use slackwater_core::websocket::negotiate;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -34,7 +37,7 @@ use super::handshake::{self, Refused};
 use super::page::{self, Page};
 use super::quota::{Quota, Seat};
 use super::stream::Stream;
-use super::websocket::{self, WebSocket};
+use super::websocket::{self, Agreed, WebSocket};
 use super::{Arrival, Client, Denied, Handler, Shared, Tls, proxy_header};
 use crate::clock::now;
 use crate::operate::readiness::Probe;
@@ -100,7 +103,7 @@ pub(super) struct Door {
 /// What was decided on the one request.
 enum Decision<P> {
     Answered,
-    Upgrade { client: ClientAddress, permit: P, seat: Seat },
+    Upgrade { client: ClientAddress, permit: P, seat: Seat, compression: Option<Agreed> },
 }
 
 /// Answers the request on this connection, or hands it over as a client.
@@ -225,8 +228,8 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
     let http1::Parts { io, read_buf, .. } = connection.into_parts();
     let stream = io.into_inner();
     match (decision.into_inner(), interruption) {
-        (Some(Decision::Upgrade { client: address, permit, seat }), None) => {
-            let websocket = WebSocket::new(stream, &read_buf, settings.websocket);
+        (Some(Decision::Upgrade { client: address, permit, seat, compression }), None) => {
+            let websocket = WebSocket::new(stream, &read_buf, settings.websocket, compression);
             let client = Client { websocket, address, permit };
             let connected = Arc::clone(&shared.handler).connected(client);
             tokio::spawn(async move {
@@ -324,7 +327,12 @@ fn upgrade<H: Handler>(
         }
         Err(Denied { status, why }) => return (Decision::Answered, text(status, why)),
     };
-    (Decision::Upgrade { client, permit, seat }, switching(&accept))
+    let compression = settings.websocket.compress_from.and_then(|_| {
+        let offers = request.headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
+        negotiate(offers.filter_map(|offer| offer.to_str().ok()))
+    });
+    let answer = switching(&accept, compression);
+    (Decision::Upgrade { client, permit, seat, compression }, answer)
 }
 
 /// A request that asks for no WebSocket.
@@ -375,7 +383,7 @@ fn whole(body: Full<Bytes>) -> Body {
     body.map_err(|never| match never {}).boxed_unsync()
 }
 
-fn switching(accept: &str) -> Answer {
+fn switching(accept: &str, compression: Option<Agreed>) -> Answer {
     let mut answer = Response::new(whole(Full::default()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
@@ -383,6 +391,10 @@ fn switching(accept: &str) -> Answer {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     if let Ok(accept) = HeaderValue::from_str(accept) {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    let extension = compression.map(|agreed| HeaderValue::try_from(agreed.header()));
+    if let Some(Ok(extension)) = extension {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, extension);
     }
     answer
 }

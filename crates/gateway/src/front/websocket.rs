@@ -1,22 +1,23 @@
 //! One WebSocket, seen from the server: messages in, messages out, and how it ends.
 //!
 //! Law: [`WebSocket::next`] drives everything. It reads, it writes what was queued, it answers
-//! pings and closes; it may be dropped at any await and called again, and nothing is lost. Nobody
-//! else names the WebSocket crate.
+//! pings and closes; it may be dropped at any await and called again, and nothing is lost. What
+//! bytes mean is the core's business (`slackwater_core::websocket`).
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use futures_util::{Sink, Stream as _};
+use bytes::{Buf as _, Bytes};
+pub use slackwater_core::websocket::{Agreed, can_be_sent};
+use slackwater_core::websocket::{
+    Deflater, Inflater, MAX_CONTROL, Message, Opcode, Reader, Violation, Writer,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_websockets::proto::ProtocolError;
-use tokio_websockets::{CloseCode, Config, Error, Limits, Message, ServerBuilder, WebSocketStream};
 
-use super::metered::Metered;
 use super::stream::Stream;
 
 /// What a WebSocket accepts.
@@ -26,6 +27,9 @@ pub struct Settings {
     pub max_message: usize,
     /// What becomes of binary messages.
     pub binary: Binary,
+    /// Messages of so many bytes and more are sent compressed where that was agreed on. `None`:
+    /// nothing is ever agreed on.
+    pub compress_from: Option<usize>,
 }
 
 /// What becomes of binary messages.
@@ -62,7 +66,7 @@ pub enum Event {
         /// 1002 protocol, 1007 not UTF-8, 1009 too big (RFC 6455 §7.4.1).
         code: u16,
         /// What was wrong, in a few words.
-        reason: String,
+        reason: &'static str,
     },
     /// So much more of a message has come that it is worth counting; see
     /// [`WebSocket::half_read`].
@@ -85,25 +89,22 @@ pub enum Ending {
 /// The server's side of one WebSocket.
 #[derive(Debug)]
 pub struct WebSocket<S = Stream> {
-    /// Detached while there is a codec.
-    stream: Metered<S>,
-    /// The WebSocket crate's codec keeps the buffers that it once needed, and 8 KiB in any case.
-    /// So there is one only while something is half read or half written, or a Close was seen: an
-    /// idle client has no buffer.
-    codec: Option<Box<WebSocketStream<Metered<S>>>>,
+    stream: S,
+    /// Read and not yet decoded.
+    ahead: Bytes,
+    reader: Reader,
+    writer: Writer,
     settings: Settings,
+    compression: Option<Agreed>,
     reading: Reading,
-    /// Messages that `next` has told of, to compare with those that have arrived.
-    told: u64,
-    /// Bytes that had been read when a message was told last, and when [`Event::Partial`] was.
-    read_at_message: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    /// Bytes that had been read when [`Event::Partial`] was told last, or a message.
     read_at_partial: u64,
-    /// Something was queued since the last complete flush.
-    dirty: bool,
-    /// `Written` is owed when the flush is complete.
+    /// Something was written that the stream may still hold (TLS does).
+    unflushed: bool,
+    /// `Written` is owed when all has gone.
     owes_written: bool,
-    /// Bytes queued, ever. Only compared with the bytes written while `dirty`.
-    queued: u64,
     pongs_queued: usize,
     close_sent: bool,
     finish: Finish,
@@ -129,25 +130,47 @@ const PARTIAL: u64 = 64 * 1024;
 /// A peer that pings and does not read its pongs is not read from any further.
 const MAX_PONGS_QUEUED: usize = 64;
 
-/// The payload of a control frame (RFC 6455 §5.5), and what is left of it beside a close code.
-const MAX_CONTROL: usize = 125;
+/// What is left of a control frame's payload beside a close code.
 const MAX_REASON: usize = MAX_CONTROL - 2;
+
+/// Bytes of one read. They are on the stack, so that who waits needs none.
+const READ: usize = 16 * 1024;
+
+/// Pieces of one write.
+const PIECES: usize = 16;
+
+/// A message of more bytes than this goes out as it is: other clients wait while one is deflated.
+const COMPRESS_TO: usize = 1024 * 1024;
+
+thread_local! {
+    // Between two messages they hold nothing of a client's, but much memory.
+    static DEFLATER: RefCell<Deflater> = RefCell::default();
+    static INFLATER: RefCell<Inflater> = RefCell::default();
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Takes over a stream on which the handshake is done. `read_ahead` is what was read of the
-    /// client's frames already.
-    pub fn new(stream: S, read_ahead: &[u8], settings: Settings) -> Self {
+    /// client's frames already; `compression` is what was agreed on.
+    pub fn new(
+        stream: S,
+        read_ahead: &[u8],
+        settings: Settings,
+        compression: Option<Agreed>,
+    ) -> Self {
         Self {
-            stream: Metered::new(stream, read_ahead),
-            codec: None,
+            stream,
+            // Copied: it may be a small part of a large buffer, or nothing of one.
+            ahead: Bytes::copy_from_slice(read_ahead),
+            reader: Reader::new(settings.max_message, compression.is_some()),
+            writer: Writer::default(),
             settings,
+            compression,
             reading: Reading::Messages,
-            told: 0,
-            read_at_message: 0,
+            bytes_in: read_ahead.len() as u64,
+            bytes_out: 0,
             read_at_partial: 0,
-            dirty: false,
+            unflushed: false,
             owes_written: false,
-            queued: 0,
             pongs_queued: 0,
             close_sent: false,
             finish: Finish::NotAsked,
@@ -183,27 +206,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Queues a text message. False when a Close was sent or received: then it goes nowhere.
     pub fn send(&mut self, text: String) -> bool {
-        self.queue(Message::text(text))
+        self.queue_data(Opcode::Text, text.into_bytes())
     }
 
     /// Queues a binary message. False as for [`send`](Self::send).
     pub fn send_binary(&mut self, payload: Vec<u8>) -> bool {
-        self.queue(Message::binary(payload))
+        self.queue_data(Opcode::Binary, payload)
     }
 
     /// Queues a ping. Of the payload the first 125 bytes are sent. False as for
     /// [`send`](Self::send).
     pub fn ping(&mut self, payload: &[u8]) -> bool {
-        let payload = payload[..payload.len().min(MAX_CONTROL)].to_vec();
-        self.queue(Message::ping(payload))
+        self.queue_control(Opcode::Ping, payload)
     }
 
     /// Queues a Close frame. A reason above 123 bytes is cut. A code that must not be sent (see
     /// [`can_be_sent`]) goes out as 1011. False when there was a Close before, from either side.
     pub fn close(&mut self, code: u16, reason: &str) -> bool {
-        let code = sendable(code).unwrap_or(CloseCode::INTERNAL_SERVER_ERROR);
-        let reason = cut(reason, MAX_REASON);
-        let queued = self.queue(Message::close(Some(code), reason));
+        let code = if can_be_sent(code) { code } else { 1011 };
+        let mut payload = code.to_be_bytes().to_vec();
+        payload.extend_from_slice(cut(reason, MAX_REASON).as_bytes());
+        let queued = self.queue_control(Opcode::Close, &payload);
         self.close_sent |= queued;
         queued
     }
@@ -218,31 +241,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Whether a message of the peer's is half read or was read and not yet told.
     #[must_use]
     pub fn mid_message(&self) -> bool {
-        self.reading == Reading::Messages && !self.all_told()
+        self.reading == Reading::Messages && (!self.ahead.is_empty() || self.reader.mid_message())
     }
 
-    /// Bytes of the peer's that were read and have not become a message yet, roughly.
+    /// Bytes of the peer's that were read and have not become a message yet.
     #[must_use]
     pub fn half_read(&self) -> u64 {
-        if self.mid_message() { self.bytes_in() - self.read_at_message } else { 0 }
+        if self.mid_message() { (self.reader.held() + self.ahead.len()) as u64 } else { 0 }
     }
 
     /// Bytes queued that the kernel has not taken yet.
     #[must_use]
     pub fn unwritten(&self) -> u64 {
-        if self.dirty { self.queued.saturating_sub(self.bytes_out()) } else { 0 }
+        self.writer.waiting()
     }
 
     /// Bytes read from the peer since the handshake.
     #[must_use]
     pub fn bytes_in(&self) -> u64 {
-        self.stream().bytes_in
+        self.bytes_in
     }
 
     /// Bytes written to the kernel since the handshake.
     #[must_use]
     pub fn bytes_out(&self) -> u64 {
-        self.stream().bytes_out
+        self.bytes_out
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Ending>> {
@@ -259,47 +282,89 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Poll::Pending if self.pongs_queued >= MAX_PONGS_QUEUED => return Poll::Pending,
             Poll::Pending => {}
         }
-        if self.reading == Reading::Discarding {
-            return self.poll_discard(context).map(Err);
+        match self.reading {
+            Reading::Messages => self.poll_message(context),
+            Reading::Discarding => self.poll_discard(context).map(Err),
+            Reading::Ended(ending) => Poll::Ready(Err(ending)),
         }
-        if self.codec.is_none()
-            && let Err(error) = ready!(self.stream.poll_wake(context))
-        {
-            return Poll::Ready(Err(self.end(Ending::Lost(error.kind()))));
+    }
+
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Ending>> {
+        if !self.ahead.is_empty() {
+            let mut bytes = &self.ahead[..];
+            let read = INFLATER.with_borrow_mut(|inflater| self.reader.read(&mut bytes, inflater));
+            let taken = self.ahead.len() - bytes.len();
+            self.ahead.advance(taken);
+            if self.ahead.is_empty() {
+                self.ahead = Bytes::new();
+            }
+            match read {
+                Ok(Some(message)) => return Poll::Ready(Ok(self.receive(message))),
+                Ok(None) => {}
+                Err(violation) => return Poll::Ready(Ok(self.refuse(violation))),
+            }
         }
-        match Pin::new(self.codec()).poll_next(context) {
-            Poll::Ready(Some(Ok(message))) => Poll::Ready(Ok(self.receive(message))),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(self.fail(&error)),
-            Poll::Ready(None) => Poll::Ready(Err(self.end(Ending::Eof))),
-            Poll::Pending => {
-                self.rest();
-                if self.half_read() > 0 && self.bytes_in() - self.read_at_partial >= PARTIAL {
-                    self.read_at_partial = self.bytes_in();
+        loop {
+            let mut space = [MaybeUninit::uninit(); READ];
+            let mut buffer = ReadBuf::uninit(&mut space);
+            if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
+                return Poll::Ready(Err(self.end(Ending::Lost(error.kind()))));
+            }
+            let mut bytes = buffer.filled();
+            if bytes.is_empty() {
+                return Poll::Ready(Err(self.end(Ending::Eof)));
+            }
+            self.bytes_in += bytes.len() as u64;
+            match INFLATER.with_borrow_mut(|inflater| self.reader.read(&mut bytes, inflater)) {
+                Ok(Some(message)) => {
+                    self.ahead = Bytes::copy_from_slice(bytes);
+                    return Poll::Ready(Ok(self.receive(message)));
+                }
+                Ok(None) if self.bytes_in - self.read_at_partial >= PARTIAL => {
+                    self.read_at_partial = self.bytes_in;
                     return Poll::Ready(Ok(Event::Partial));
                 }
-                Poll::Pending
+                Ok(None) => {}
+                Err(violation) => return Poll::Ready(Ok(self.refuse(violation))),
             }
         }
     }
 
+    /// Writes what is queued, as far as the kernel takes it.
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         if let Reading::Ended(ending @ Ending::Lost(_)) = self.reading {
             return Poll::Ready(Err(ending));
         }
-        if self.dirty {
-            if let Err(error) = ready!(Pin::new(self.codec()).poll_flush(context)) {
-                return Poll::Ready(Err(self.end(Ending::Lost(kind(&error)))));
-            }
-            self.dirty = false;
-            self.queued = self.bytes_out();
-            self.pongs_queued = 0;
+        if let Err(error) = ready!(self.poll_write(context)) {
+            return Poll::Ready(Err(self.end(Ending::Lost(error.kind()))));
         }
+        self.pongs_queued = 0;
         if self.finish == Finish::WhenFlushed {
-            let stream = Pin::new(self.stream_mut());
-            if let Err(error) = ready!(stream.poll_shutdown(context)) {
+            if let Err(error) = ready!(Pin::new(&mut self.stream).poll_shutdown(context)) {
                 return Poll::Ready(Err(self.end(Ending::Lost(error.kind()))));
             }
             self.finish = Finish::Done;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.writer.waiting() > 0 {
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            for (slice, piece) in slices.iter_mut().zip(self.writer.pieces()) {
+                *slice = IoSlice::new(piece);
+            }
+            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &slices))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.writer.take(written);
+            self.bytes_out += written as u64;
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
@@ -309,9 +374,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         loop {
             let mut space = [MaybeUninit::uninit(); 4096];
             let mut buffer = ReadBuf::uninit(&mut space);
-            let stream = Pin::new(self.stream_mut());
-            let ending = match ready!(stream.poll_read(context, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => continue,
+            let ending = match ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {
+                    self.bytes_in += buffer.filled().len() as u64;
+                    continue;
+                }
                 Ok(()) => Ending::Eof,
                 Err(error) => Ending::Lost(error.kind()),
             };
@@ -320,63 +387,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     fn receive(&mut self, message: Message) -> Event {
-        self.told += 1;
-        self.read_at_message = self.bytes_in();
-        self.read_at_partial = self.read_at_message;
-        let length = message.as_payload().len();
-        if message.is_ping() {
-            // From our Close on, the crate answers no ping.
-            if !self.close_sent {
-                self.pongs_queued += 1;
-                self.count_queued(length);
+        self.read_at_partial = self.bytes_in;
+        match message {
+            Message::Text(text) => Event::Text(text),
+            Message::Binary(bytes) => match self.settings.binary {
+                Binary::TextIfUtf8 => String::from_utf8(bytes)
+                    .map_or_else(|error| Event::Binary(error.into_bytes()), Event::Text),
+                Binary::Kept => Event::Binary(bytes),
+            },
+            Message::Ping(payload) => {
+                // Nothing follows our Close.
+                if !self.close_sent {
+                    self.pongs_queued += 1;
+                    self.writer.control(Opcode::Pong, &payload);
+                }
+                Event::Ping
             }
-            return Event::Ping;
-        }
-        if message.is_pong() {
-            return Event::Pong(message.as_payload().to_vec());
-        }
-        if let Some((code, reason)) = message.as_close() {
-            let code = (code != CloseCode::NO_STATUS_RECEIVED).then(|| u16::from(code));
-            let reason = reason.to_owned();
-            if !self.close_sent {
-                self.count_queued(length.min(2));
+            Message::Pong(payload) => Event::Pong(payload),
+            Message::Close { code, reason } => {
+                if !self.close_sent {
+                    let code = code.map(u16::to_be_bytes);
+                    self.writer.control(Opcode::Close, code.as_ref().map_or(&[], |code| code));
+                }
+                self.discard();
+                Event::Close { code, reason }
             }
-            self.reading = Reading::Discarding;
-            return Event::Close { code, reason };
-        }
-        let as_text = message.is_text() || self.settings.binary == Binary::TextIfUtf8;
-        let payload = Bytes::from(message.into_payload());
-        // Before the payload is converted: it is then its buffer's only owner, and not copied.
-        self.rest();
-        let payload = Vec::from(payload);
-        if as_text {
-            String::from_utf8(payload)
-                .map_or_else(|error| Event::Binary(error.into_bytes()), Event::Text)
-        } else {
-            Event::Binary(payload)
         }
     }
 
-    fn fail(&mut self, error: &Error) -> Result<Event, Ending> {
-        let code = if let Error::PayloadTooLong { .. } = error {
-            CloseCode::MESSAGE_TOO_BIG
-        } else if let Error::Protocol(ProtocolError::InvalidUtf8) = error {
-            CloseCode::INVALID_FRAME_PAYLOAD_DATA
-        } else if let Error::Protocol(_) = error {
-            CloseCode::PROTOCOL_ERROR
-        } else if self.stream().at_end {
-            // The stream ended inside a frame.
-            return Err(self.end(Ending::Eof));
-        } else {
-            return Err(self.end(Ending::Lost(kind(error))));
-        };
-        let reason = error.to_string();
-        // For most violations the crate has queued a Close by itself and refuses this one.
-        if !self.queue(Message::close(Some(code), &reason)) {
-            self.count_queued(MAX_CONTROL);
-        }
+    fn refuse(&mut self, Violation { code, reason }: Violation) -> Event {
+        self.close(code, reason);
+        self.discard();
+        Event::Violation { code, reason }
+    }
+
+    /// From here on nothing that the peer sends means anything, and nothing is sent.
+    fn discard(&mut self) {
         self.reading = Reading::Discarding;
-        Ok(Event::Violation { code: code.into(), reason })
+        self.ahead = Bytes::new();
+        self.reader = Reader::new(0, false);
     }
 
     fn end(&mut self, ending: Ending) -> Ending {
@@ -384,55 +433,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         ending
     }
 
-    fn queue(&mut self, message: Message) -> bool {
-        let length = message.as_payload().len();
-        let queued = Pin::new(self.codec()).start_send(message).is_ok();
-        if queued {
-            self.count_queued(length);
-            self.owes_written = true;
+    fn queue_data(&mut self, opcode: Opcode, payload: Vec<u8>) -> bool {
+        if self.closed() {
+            return false;
         }
-        queued
-    }
-
-    fn count_queued(&mut self, payload: usize) {
-        self.dirty = true;
-        self.queued += frame_length(payload);
-    }
-
-    /// All bytes that were read have been told as messages: the codec's read buffer is empty.
-    fn all_told(&self) -> bool {
-        let Metered { ahead, boundary, .. } = self.stream();
-        ahead.is_empty() && !boundary.mid_message() && boundary.messages() == self.told
-    }
-
-    /// Lets go of the codec at a moment at which it holds nothing. Not after a Close: a new codec
-    /// would not know of it.
-    fn rest(&mut self) {
-        let open = self.reading == Reading::Messages && !self.close_sent;
-        if open
-            && !self.dirty
-            && self.all_told()
-            && let Some(mut codec) = self.codec.take()
-        {
-            self.stream = codec.get_mut().detach();
+        match self.deflated(&payload) {
+            Some(deflated) => self.writer.data(opcode, deflated, true),
+            None => self.writer.data(opcode, payload, false),
         }
+        self.owes_written = true;
+        true
     }
 
-    /// The codec, made anew if there is none.
-    fn codec(&mut self) -> &mut WebSocketStream<Metered<S>> {
-        self.codec
-            .get_or_insert_with(|| Box::new(serve(self.stream.detach(), self.settings.max_message)))
-    }
-
-    fn stream(&self) -> &Metered<S> {
-        self.codec.as_ref().map_or(&self.stream, |codec| codec.get_ref())
-    }
-
-    fn stream_mut(&mut self) -> &mut Metered<S> {
-        match &mut self.codec {
-            Some(codec) => codec.get_mut(),
-            None => &mut self.stream,
+    fn queue_control(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
+        if self.closed() {
+            return false;
         }
+        self.writer.control(opcode, payload);
+        self.owes_written = true;
+        true
+    }
+
+    /// A Close was sent or received.
+    fn closed(&self) -> bool {
+        self.close_sent || self.reading == Reading::Discarding
+    }
+
+    /// The payload deflated, if it is to be.
+    fn deflated(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        let agreed = self.compression?;
+        let from = self.settings.compress_from?;
+        if !(from..=COMPRESS_TO).contains(&payload.len()) {
+            return None;
+        }
+        DEFLATER.with_borrow_mut(|deflater| deflater.deflate(payload, agreed.window))
     }
 }
 
@@ -441,57 +475,19 @@ impl WebSocket<Stream> {
     /// has not taken is [`unwritten`](Self::unwritten).
     #[must_use]
     pub fn unsent(&self) -> usize {
-        self.stream().get_ref().map_or(0, Stream::unsent)
+        self.stream.unsent()
     }
 
     /// Ends the connection with a reset ([`Stream::abort`]).
-    pub fn abort(mut self) {
-        if let Some(stream) = self.stream_mut().detach().into_inner() {
-            stream.abort();
-        }
+    pub fn abort(self) {
+        self.stream.abort();
     }
-}
-
-/// Whether an endpoint may send this close code (RFC 6455 §7.4 and the IANA registry): 1000-1014
-/// without 1004, 1005, 1006, and 3000-4999.
-#[must_use]
-pub fn can_be_sent(code: u16) -> bool {
-    sendable(code).is_some()
-}
-
-fn sendable(code: u16) -> Option<CloseCode> {
-    CloseCode::try_from(code).ok().filter(|code| !code.is_reserved())
 }
 
 /// The longest beginning of `text` of at most `bytes` that ends between two characters.
 fn cut(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     &text[..end.unwrap_or(0)]
-}
-
-fn serve<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: Metered<S>,
-    max_message: usize,
-) -> WebSocketStream<Metered<S>> {
-    ServerBuilder::new()
-        // One frame a message: some clients know no fragments.
-        .config(Config::default().frame_size(usize::MAX))
-        .limits(Limits::default().max_payload_len(Some(max_message)))
-        .serve(stream)
-}
-
-/// Length of a frame as a server sends it, unmasked (RFC 6455 §5.2).
-fn frame_length(payload: usize) -> u64 {
-    let header = match payload {
-        0..=125 => 2,
-        126..=65_535 => 4,
-        _ => 10,
-    };
-    header + payload as u64
-}
-
-fn kind(error: &Error) -> io::ErrorKind {
-    if let Error::Io(error) = error { error.kind() } else { io::ErrorKind::Other }
 }
 
 #[cfg(test)]

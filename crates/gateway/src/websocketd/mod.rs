@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use http::{HeaderName, HeaderValue};
 
 pub use self::flags::{BadFlag, Flags};
-use crate::config::{LogFormat, LogTo, ServeOptions, Web};
+use crate::config::{LogFormat, LogTo, ServeOptions, Threshold, Web};
 use crate::front::ListenAddress;
 use crate::serve::ServeError;
 
@@ -168,6 +168,8 @@ fn options(flags: Flags) -> Result<ServeOptions, Refused> {
             }
             None => None,
         },
+        // It never did.
+        compress_from: Some(Threshold::OFF),
         log_to: Some(LogTo::Stdout),
         log_format: Some(LogFormat::Websocketd),
         log_level: Some(filter(flags.log_level.as_deref().unwrap_or("access"))?),

@@ -1,13 +1,16 @@
 //! Attacks with frames.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use slackwater_core::websocket::Deflater;
 use slackwater_lab::proof::length;
-use slackwater_lab::raw::{Message, RawClient, frame, opcode};
+use slackwater_lab::raw::{Message, RawClient, frame, handshake, opcode};
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::Ground;
+use crate::{Ground, floor_beside_bulk};
 
 /// What the Close that the attacker gets says, if it got one.
 async fn close_code(client: &mut RawClient) -> Option<u16> {
@@ -55,6 +58,35 @@ async fn a_frame_that_announces_more_than_there_is_is_refused_at_once_and_nothin
     assert!(taken < 64 << 20, "{taken} bytes for 9.5 GiB announced");
     drop(clients);
     ground.endured("frames that announce up to 2^63 bytes", taken).await;
+}
+
+/// 100 MiB in 100 KiB: it is inflated as far as a message may be, and no further.
+#[tokio::test]
+async fn a_deflated_bomb_is_refused_before_it_is_unpacked() {
+    let ground = Ground::start(&[]).await;
+    let deflated = Deflater::default().deflate(&vec![b'x'; 100 << 20], 15).unwrap();
+    let mut bomb = frame(opcode::TEXT, true, &deflated);
+    bomb[0] |= 0x40;
+    let bomb = Arc::new(bomb);
+    let mut attackers = JoinSet::new();
+    for _ in 0..length(20, 100) {
+        let stream = TcpStream::connect(ground.address()).await.unwrap();
+        let mut client = RawClient::without_handshake(stream).unwrap();
+        let bomb = Arc::clone(&bomb);
+        attackers.spawn(async move {
+            let offer = handshake("/", "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+            client.send_bytes(offer.as_bytes()).await.unwrap();
+            client.finish_handshake().await.unwrap();
+            client.send_bytes(&bomb).await.unwrap();
+            close_code(&mut client).await
+        });
+    }
+    while let Some(code) = attackers.join_next().await {
+        assert_eq!(code.unwrap(), Some(1009));
+    }
+    let taken = ground.taken();
+    assert!(taken < 64 << 20, "{taken} bytes");
+    ground.endured_within(floor_beside_bulk(), "deflated bombs of 100 MiB", taken).await;
 }
 
 #[tokio::test]

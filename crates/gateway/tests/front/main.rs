@@ -81,7 +81,11 @@ fn settings() -> Settings {
         tls: None,
         upgrade_headers: Vec::new(),
         other_headers: Vec::new(),
-        websocket: WebSocketSettings { max_message: 1 << 20, binary: Binary::TextIfUtf8 },
+        websocket: WebSocketSettings {
+            max_message: 1 << 20,
+            binary: Binary::TextIfUtf8,
+            compress_from: None,
+        },
     }
 }
 

@@ -129,6 +129,41 @@ async fn its_console_sends_a_request_and_shows_the_answers() {
     );
 }
 
+/// Browsers offer compression by themselves, and inflate what comes with their own code.
+#[tokio::test]
+async fn a_browser_sends_and_receives_compressed_messages() {
+    let Some(browser) = browser().await else { return };
+    for (options, agreed, compressed) in
+        [(&[][..], "permessage-deflate", true), (&["--compress-from", "off"], "", false)]
+    {
+        let seen = Seen::start(options).await;
+        let mut tab = browser.open(&format!("http://{}/", seen.admin)).await.unwrap();
+        let large = serde_json::Value::from("all the same ".repeat(20_000));
+        let request = opensrf::request(DEMO, "t", 1, "slackwater.demo.echo", &json!([large]));
+        let url = format!("ws://{}/", seen.gateway.address());
+        tab.evaluate(&format!(
+            "globalThis.got = ''; globalThis.socket = new WebSocket({url:?});
+             socket.onopen = () => socket.send({});
+             socket.onmessage = event => got += event.data; 0",
+            serde_json::Value::from(request)
+        ))
+        .await
+        .unwrap();
+        // It comes in parts.
+        tab.until("got.includes('205') && got.length > 260000").await.unwrap();
+        let extensions = tab.evaluate("socket.extensions").await.unwrap();
+        assert!(extensions.as_str().unwrap().starts_with(agreed), "{extensions}");
+        assert_eq!(extensions == "", !compressed, "{extensions}");
+        let (_, metrics) = seen.ask("GET", "/metrics", "").await;
+        for direction in ["received", "sent"] {
+            let name = format!("slackwater_client_{direction}_bytes_total ");
+            let line = metrics.lines().find_map(|line| line.strip_prefix(&name)).expect(&metrics);
+            let bytes: u64 = line.parse().unwrap();
+            assert_eq!(bytes < 26_000, compressed, "{bytes} bytes {direction} of 260,000");
+        }
+    }
+}
+
 #[tokio::test]
 async fn it_says_so_when_the_gateway_has_gone() {
     let Some(browser) = browser().await else { return };

@@ -1,14 +1,16 @@
 use std::pin::pin;
 use std::task::Waker;
 
+use slackwater_core::websocket::negotiate;
 use slackwater_lab::raw::{self, End, Frame, RawClient, frame, opcode};
-use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::unconstrained;
 
 use super::*;
 
-const SETTINGS: Settings = Settings { max_message: 1 << 20, binary: Binary::TextIfUtf8 };
+const SETTINGS: Settings =
+    Settings { max_message: 1 << 20, binary: Binary::TextIfUtf8, compress_from: Some(64) };
 
 /// Everything a client can legally send, and what is told of it.
 fn all_kinds() -> (Vec<u8>, Vec<Event>) {
@@ -50,7 +52,7 @@ async fn read_survives_cancellation_at_every_byte() {
 }
 
 #[tokio::test]
-async fn a_rest_loses_no_byte_wherever_the_stream_is_cut() {
+async fn no_byte_is_lost_wherever_the_stream_is_cut() {
     let large = "x".repeat(20_000);
     let (rest, rest_events) = all_kinds();
     let first = frame(opcode::TEXT, true, large.as_bytes());
@@ -61,30 +63,10 @@ async fn a_rest_loses_no_byte_wherever_the_stream_is_cut() {
         let (mut client, mut websocket) = over_duplex(1 << 20);
         client.write_all(&bytes[..cut]).await.unwrap();
         let mut events = ready_events(&mut websocket);
-        if cut == 0 || cut == first.len() {
-            assert!(websocket.codec.is_none(), "nothing is half read at {cut}");
-        }
         client.write_all(&bytes[cut..]).await.unwrap();
         events.extend(ready_events(&mut websocket));
         assert_eq!(events, expected, "cut at {cut}");
     }
-}
-
-#[tokio::test]
-async fn an_idle_client_has_no_buffer() {
-    let (mut client, mut websocket) = over_duplex(1 << 20);
-    for payload in [vec![b'x'], vec![b'x'; 1_000_000]] {
-        client.write_all(&frame(opcode::TEXT, true, &payload)).await.unwrap();
-        client.write_all(&frame(opcode::PING, true, b"")).await.unwrap();
-        for _ in 0..1000 {
-            assert!(websocket.send("answer".to_owned()));
-        }
-        assert_eq!(ready_events(&mut websocket).len(), 3, "message, ping, written");
-        assert!(websocket.codec.is_none());
-    }
-    client.write_all(&frame(opcode::TEXT, false, b"half")).await.unwrap();
-    assert_eq!(ready_events(&mut websocket), []);
-    assert!(websocket.codec.is_some());
 }
 
 #[tokio::test]
@@ -109,7 +91,7 @@ async fn bytes_read_ahead_come_first() {
     let (bytes, expected) = all_kinds();
     for cut in 0..=bytes.len() {
         let (mut client, stream) = duplex(4096);
-        let mut websocket = WebSocket::new(stream, &bytes[..cut], SETTINGS);
+        let mut websocket = WebSocket::new(stream, &bytes[..cut], SETTINGS, None);
         assert_eq!(websocket.mid_message(), cut > 0);
         client.write_all(&bytes[cut..]).await.unwrap();
         assert_eq!(ready_events(&mut websocket), expected, "cut at {cut}");
@@ -314,9 +296,41 @@ async fn a_reset_is_not_an_end_of_stream() {
     assert_eq!(websocket.next().await, lost, "so it stays");
 }
 
+#[tokio::test]
+async fn what_was_agreed_on_is_compressed_from_the_threshold_on_and_no_more_than_can_be_waited_for()
+{
+    let (mut client, stream) = duplex(4 << 20);
+    let agreed = negotiate(["permessage-deflate; server_max_window_bits=10"]);
+    let mut websocket = WebSocket::new(stream, &[], SETTINGS, agreed);
+    for (length, first) in [(63, 0x81), (64, 0xc1), (COMPRESS_TO, 0xc1), (COMPRESS_TO + 1, 0x81)] {
+        assert!(websocket.send("x".repeat(length)));
+        let queued = websocket.unwritten();
+        assert_eq!(queued < length as u64, first == 0xc1, "{length}: {queued} bytes");
+        assert_eq!(ready_events(&mut websocket), [Event::Written]);
+        let mut sent = vec![0; usize::try_from(queued).unwrap()];
+        client.read_exact(&mut sent).await.unwrap();
+        assert_eq!(sent[0], first, "{length}");
+    }
+    let deflated = Deflater::default().deflate(&[b'y'; 1000], 15).unwrap();
+    let mut compressed = frame(opcode::TEXT, true, &deflated);
+    compressed[0] |= 0x40;
+    client.write_all(&compressed).await.unwrap();
+    assert_eq!(ready_events(&mut websocket), [Event::Text("y".repeat(1000))]);
+}
+
+#[tokio::test]
+async fn nothing_is_compressed_that_was_not_agreed_on() {
+    let (mut client, mut websocket) = over_duplex(4 << 20);
+    assert!(websocket.send("x".repeat(1000)));
+    assert_eq!(ready_events(&mut websocket), [Event::Written]);
+    let mut first = [0];
+    client.read_exact(&mut first).await.unwrap();
+    assert_eq!(first, [0x81]);
+}
+
 fn over_duplex(buffer: usize) -> (DuplexStream, WebSocket<DuplexStream>) {
     let (client, server) = duplex(buffer);
-    (client, WebSocket::new(server, &[], SETTINGS))
+    (client, WebSocket::new(server, &[], SETTINGS, None))
 }
 
 async fn over_tcp() -> (RawClient, WebSocket<TcpStream>) {
@@ -328,7 +342,7 @@ async fn over_tcp_with(settings: Settings) -> (RawClient, WebSocket<TcpStream>) 
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
     let client = RawClient::without_handshake(client).unwrap();
-    (client, WebSocket::new(server, &[], settings))
+    (client, WebSocket::new(server, &[], settings, None))
 }
 
 /// What `next` tells without waiting; every wait is dropped.
