@@ -137,6 +137,8 @@ pub enum Event {
     Rejected {
         /// The status that the client got, if it was still there.
         code: u16,
+        /// The log trace id; `None`: a program's client names none.
+        xid: Option<String>,
     },
     /// The bus would not take a REQUEST that was counted as executed.
     Recalled,

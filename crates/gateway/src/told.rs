@@ -60,7 +60,9 @@ pub(crate) fn log(client: &impl Display, host: impl FnOnce() -> String, event: &
         Event::Crossed { requests, thread } => {
             tracing::info!(%client, requests, thread, "came behind our Close, not executed");
         }
-        Event::Rejected { code } => tracing::debug!(%client, code, "request rejected"),
+        Event::Rejected { code, xid } => {
+            tracing::debug!(%client, code, xid = xid.as_deref(), "request rejected");
+        }
         Event::Invalid { code } => tracing::debug!(%client, code, "message refused"),
         Event::XidReplaced => tracing::debug!(%client, "log_xid replaced"),
         Event::BarrierGivenUp => tracing::debug!(%client, "no Pong; closed when quiet"),

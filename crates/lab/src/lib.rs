@@ -7,6 +7,7 @@ pub mod caller;
 pub mod certificate;
 pub mod chance;
 pub mod compare;
+pub mod compression;
 pub mod crossing;
 pub mod crowd;
 pub mod delay;

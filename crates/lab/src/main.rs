@@ -12,6 +12,7 @@ use slackwater::front::{Access, Front, ListenAddress, Listener, listener::Refusa
 use slackwater_bus::worker::SessionLimits;
 use slackwater_lab::bus::{Account, Running, router, worker};
 use slackwater_lab::compare::{self, instant, relay};
+use slackwater_lab::compression;
 use slackwater_lab::echo::{self, Echo};
 use slackwater_lab::measure::{Figure, Plan, measure};
 use slackwater_lab::programs;
@@ -97,6 +98,12 @@ enum Instrument {
         #[arg(long, default_value = "127.0.0.1:9002")]
         listen: SocketAddr,
     },
+    /// What compression saves of recorded traffic, and what it costs.
+    Compression {
+        /// Recordings: a JSON object a line, with `dir` and `data`.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// An OpenSRF router, until interrupted.
     Router(Part),
     /// The demo services as OpenSRF services, until interrupted.
@@ -165,6 +172,7 @@ async fn main() -> anyhow::Result<()> {
         Instrument::Relay { part: Part { bus, router }, listen } => {
             Ok(relay::serve(bus, &router, listen, |address| line(&address)).await?)
         }
+        Instrument::Compression { files } => Ok(line(&compression::measure(&files)?)?),
         Instrument::Router(Part { bus, router: name }) => {
             until_interrupted(router::start(bus, &name).0).await
         }

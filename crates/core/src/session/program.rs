@@ -138,7 +138,7 @@ impl Session<Program> {
     fn refuse(&mut self, notices: Vec<Notice>, requests: u64, status: &Status, now: Instant) {
         let track = self.upstream.rules.track;
         for _ in 0..requests {
-            self.tell(Event::Rejected { code: status.code });
+            self.tell(Event::Rejected { code: status.code, xid: None });
         }
         for notice in notices {
             let reply = match notice {

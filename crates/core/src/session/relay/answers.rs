@@ -76,7 +76,7 @@ impl Session<Relay> {
                 }
                 (None, Some(code)) => {
                     for _ in part.requests {
-                        self.tell(Event::Rejected { code });
+                        self.tell(Event::Rejected { code, xid: Some(part.xid.clone()) });
                     }
                 }
                 (None, None) => self.reject_held(&thread, part, &status, now),
@@ -127,7 +127,7 @@ impl Session<Relay> {
         }
         for request in recalled {
             self.reply(status_reply(&thread, &request.xid, request.trace, &status), now);
-            self.tell(Event::Rejected { code: status.code });
+            self.tell(Event::Rejected { code: status.code, xid: Some(request.xid) });
         }
         for part in waiting {
             self.tell(Event::Released(part.requests.len() as u64));
@@ -191,7 +191,7 @@ impl Session<Relay> {
             self.reply(status_reply(thread, &part.xid, trace, status), now);
         }
         for _ in part.requests {
-            self.tell(Event::Rejected { code: status.code });
+            self.tell(Event::Rejected { code: status.code, xid: Some(part.xid.clone()) });
         }
     }
 

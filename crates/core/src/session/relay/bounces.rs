@@ -61,7 +61,10 @@ impl Session<Relay> {
                 for part in held {
                     self.tell(Event::Released(part.requests.len() as u64));
                     for _ in part.requests {
-                        self.tell(Event::Rejected { code: nobody.code });
+                        self.tell(Event::Rejected {
+                            code: nobody.code,
+                            xid: Some(part.xid.clone()),
+                        });
                     }
                 }
                 self.tell(Event::SessionEnded);

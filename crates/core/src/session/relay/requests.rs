@@ -250,7 +250,10 @@ impl Session<Relay> {
             }
             None => {
                 if bad.is_request {
-                    self.tell(Event::Rejected { code: status.code });
+                    self.tell(Event::Rejected {
+                        code: status.code,
+                        xid: Some(context.xid.to_owned()),
+                    });
                 } else {
                     self.tell(Event::Invalid { code: "bad_message" });
                 }
@@ -261,7 +264,7 @@ impl Session<Relay> {
     }
 
     fn reject(&mut self, context: &Context<'_>, trace: Trace, status: &Status, now: Instant) {
-        self.tell(Event::Rejected { code: status.code });
+        self.tell(Event::Rejected { code: status.code, xid: Some(context.xid.to_owned()) });
         self.reply(status_reply(context.thread, context.xid, trace, status), now);
     }
 

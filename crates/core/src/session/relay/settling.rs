@@ -83,7 +83,10 @@ impl Session<Relay> {
                         }
                         None => {
                             for _ in part.requests {
-                                self.tell(Event::Rejected { code: 503 });
+                                self.tell(Event::Rejected {
+                                    code: 503,
+                                    xid: Some(part.xid.clone()),
+                                });
                             }
                         }
                     }
