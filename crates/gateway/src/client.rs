@@ -76,16 +76,17 @@ pub(crate) struct Client<E: FarEnd> {
 }
 
 impl<E: FarEnd> Client<E> {
-    /// A client whose session begins at `since`.
+    /// A client whose session begins at `since`. In a box, since a future holds what it is given
+    /// once for each function that it is handed on to.
     pub(crate) fn new(
         gateway: Arc<Gateway>,
         (far_end, session): (E, Session<E::Upstream>),
         (websocket, address): (WebSocket, ClientAddress),
         place: Place,
         since: Instant,
-    ) -> Self {
+    ) -> Box<Self> {
         let traffic = Traffic::default();
-        Self {
+        Box::new(Self {
             gateway,
             far_end,
             websocket,
@@ -96,11 +97,11 @@ impl<E: FarEnd> Client<E> {
             traffic,
             requests: 0,
             reset: false,
-        }
+        })
     }
 
     /// Runs until the connection has ended.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         tracing::info!(client = %self.address, connection = self.place.number(), "connected");
         let mailbox = Arc::clone(self.place.mailbox());
         let mut timer = pin!(sleep_until(self.since.into()));
@@ -290,7 +291,7 @@ impl<E: FarEnd> Client<E> {
         }
     }
 
-    async fn end(mut self) {
+    async fn end(mut self: Box<Self>) {
         let cause = self.session.cause().unwrap_or(Cause::Reset);
         self.count_traffic();
         let seconds = now().saturating_duration_since(self.since).as_secs_f64();
@@ -303,14 +304,15 @@ impl<E: FarEnd> Client<E> {
             "disconnected"
         );
         self.place.cause = Some(cause);
-        if self.reset {
-            self.websocket.abort();
+        let Self { websocket, far_end, place, reset, .. } = *self;
+        if reset {
+            websocket.abort();
         } else {
-            drop(self.websocket);
+            drop(websocket);
         }
         // Its place is taken for so long: a process that ends has let everything go.
-        self.far_end.finish().await;
-        drop(self.place);
+        Box::pin(far_end.finish()).await;
+        drop(place);
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
 };
@@ -232,10 +233,8 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
             let websocket = WebSocket::new(stream, &read_buf, settings.websocket, compression);
             let client = Client { websocket, address, permit };
             let connected = Arc::clone(&shared.handler).connected(client);
-            tokio::spawn(async move {
-                connected.await;
-                drop(seat);
-            });
+            // An async block that awaits it would hold it twice, as it came and as it runs.
+            tokio::spawn(connected.map(|()| drop(seat)));
             Left::Nothing
         }
         (None, Some(Interruption::Refused)) => Left::Unanswered(stream, UNAVAILABLE),

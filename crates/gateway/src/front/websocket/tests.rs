@@ -1,11 +1,13 @@
 use std::pin::pin;
 use std::task::Waker;
+use std::time::Duration;
 
 use slackwater_core::websocket::negotiate;
 use slackwater_lab::raw::{self, End, Frame, RawClient, frame, opcode};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufStream, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::unconstrained;
+use tokio::time::timeout;
 
 use super::*;
 
@@ -316,6 +318,18 @@ async fn what_was_agreed_on_is_compressed_from_the_threshold_on_and_no_more_than
     compressed[0] |= 0x40;
     client.write_all(&compressed).await.unwrap();
     assert_eq!(ready_events(&mut websocket), [Event::Text("y".repeat(1000))]);
+}
+
+/// As TLS does.
+#[tokio::test]
+async fn what_a_stream_holds_back_is_not_written_yet() {
+    let (mut client, stream) = duplex(4096);
+    let mut websocket = WebSocket::new(BufStream::new(stream), &[], SETTINGS, None);
+    assert!(websocket.send("answer".to_owned()));
+    assert_eq!(ready_events(&mut websocket), [Event::Written]);
+    let mut sent = [0; 8];
+    let read = timeout(Duration::from_secs(5), client.read_exact(&mut sent)).await;
+    assert_eq!(read.unwrap().unwrap(), 8);
 }
 
 #[tokio::test]
