@@ -1,8 +1,9 @@
 //! What was freed goes back to the system.
 //!
 //! Law: when a burst is over, large messages or many clients, its memory is given back within seconds.
-//! glibc keeps what is freed between other blocks for ever unless it is asked; other C libraries need no
-//! asking.
+//! glibc keeps what is freed between other blocks for ever unless it is asked, and what is freed at the
+//! end of a thread's heap even then, unless it was told before how much that may be; other C libraries
+//! need no asking.
 
 use std::time::Duration;
 
@@ -13,8 +14,14 @@ const LONGEST_PACE: Duration = Duration::from_secs(16);
 /// What may be kept and not used, bytes.
 const KEPT: usize = 8 << 20;
 
+/// What may be kept at the end of each heap, and the size from which on a block is the system's own,
+/// bytes. glibc would raise both with the largest block that was ever freed, up to 32 MiB.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 1 << 20;
+
 /// Gives memory back, for ever.
 pub(crate) async fn give_back() {
+    bound();
     let mut pace = PACE;
     loop {
         tokio::time::sleep(pace).await;
@@ -52,6 +59,19 @@ fn release() {
     // SAFETY: it may be called at any time, from any thread (malloc_trim(3)).
     unsafe { libc::malloc_trim(0) };
 }
+
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "no crate offers it")]
+fn bound() {
+    // SAFETY: they take numbers, and may be called at any time, from any thread (mallopt(3)).
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE);
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn bound() {}
 
 #[cfg(not(target_env = "gnu"))]
 fn kept() -> usize {
