@@ -1,5 +1,5 @@
-//! What the kernel says of a process: its descriptors, its threads, its listening sockets, its
-//! share of the processors.
+//! What the kernel says of a process: its descriptors, its threads, its sockets, its memory, its
+//! share of the processors; and of all that it has started.
 
 use std::io;
 use std::time::Duration;
@@ -33,14 +33,20 @@ pub fn listening(pid: u32) -> io::Result<usize> {
         let table = std::fs::read_to_string(format!("/proc/{pid}/net/{family}"));
         inodes.extend(table.unwrap_or_default().lines().filter_map(listener));
     }
-    let mut count = 0;
+    Ok(sockets(pid)?.iter().filter(|socket| inodes.contains(socket)).count())
+}
+
+/// The inodes of its sockets.
+fn sockets(pid: u32) -> io::Result<Vec<String>> {
+    let mut inodes = Vec::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
-        // One that is closed meanwhile does not listen.
+        // One that is closed meanwhile is none.
         let Ok(target) = std::fs::read_link(entry?.path()) else { continue };
         let target = target.to_string_lossy().into_owned();
-        count += usize::from(inodes.iter().any(|inode| target == format!("socket:[{inode}]")));
+        let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        inodes.extend(inode.map(str::to_owned));
     }
-    Ok(count)
+    Ok(inodes)
 }
 
 /// The processes that it has started and not reaped.
@@ -68,6 +74,68 @@ pub fn cpu(pid: u32) -> io::Result<Duration> {
     // 15 (proc_pid_stat(5)); the first behind the name is 3.
     let (_, fields) = line.rsplit_once(')').unwrap_or_default();
     Ok(ticks(fields.split_ascii_whitespace().skip(11).take(2)))
+}
+
+/// A process and all that come from it.
+#[must_use]
+pub fn family(pid: u32) -> Vec<u32> {
+    let mut family = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = family.get(next) {
+        next += 1;
+        // One that has ended meanwhile has none.
+        let children = children(parent).unwrap_or_default();
+        family.extend(children.iter().map(|child| child.as_raw_nonzero().get().unsigned_abs()));
+    }
+    family
+}
+
+/// Processor time that a family has taken, of those too who have ended.
+///
+/// # Errors
+/// Its head is gone.
+pub fn family_cpu(pid: u32) -> io::Result<Duration> {
+    cpu(pid)?;
+    let all = family(pid).into_iter().map(|one| {
+        let line = std::fs::read_to_string(format!("/proc/{one}/stat")).unwrap_or_default();
+        // Behind utime and stime stand those of the children who were reaped.
+        let (_, fields) = line.rsplit_once(')').unwrap_or_default();
+        ticks(fields.split_ascii_whitespace().skip(11).take(4))
+    });
+    Ok(all.sum())
+}
+
+/// How much of the machine's memory a family has, in bytes. A page that several share counts once.
+///
+/// # Errors
+/// Its head is gone.
+pub fn family_memory(pid: u32) -> io::Result<u64> {
+    resident(pid)?;
+    let all = family(pid).into_iter().map(|one| {
+        let rollup = std::fs::read_to_string(format!("/proc/{one}/smaps_rollup"));
+        let rollup = rollup.unwrap_or_default();
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        kilobytes.map_or(0, |kilobytes: u64| kilobytes * 1024)
+    });
+    Ok(all.sum())
+}
+
+/// How many TCP connections a family has to a port.
+///
+/// # Errors
+/// Its head is gone.
+pub fn connections(pid: u32, port: u16) -> io::Result<usize> {
+    let mut count = 0;
+    for one in family(pid) {
+        let mut inodes = Vec::new();
+        for table in ["tcp", "tcp6"] {
+            let table = std::fs::read_to_string(format!("/proc/{one}/net/{table}"));
+            inodes.extend(table.unwrap_or_default().lines().filter_map(|line| to(line, port)));
+        }
+        count += sockets(one)?.iter().filter(|socket| inodes.contains(socket)).count();
+    }
+    Ok(count)
 }
 
 /// How much of the machine's memory it has, in bytes.
@@ -105,9 +173,44 @@ fn listener(line: &str) -> Option<String> {
     (fields.get(3) == Some(&LISTEN)).then(|| fields.get(9).map(|&inode| inode.to_owned()))?
 }
 
+/// The inode of a socket that is connected to a port, from its line in `/proc/net/tcp`.
+fn to(line: &str, port: u16) -> Option<String> {
+    const ESTABLISHED: &str = "01";
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let there = fields.get(2)?.rsplit_once(':')?.1;
+    let connected = fields.get(3) == Some(&ESTABLISHED);
+    let right = u16::from_str_radix(there, 16) == Ok(port);
+    (connected && right).then(|| fields.get(9).map(|&inode| inode.to_owned()))?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_family_is_counted_whole() {
+        let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let own = std::process::id();
+        assert_eq!(connections(own, port).unwrap(), 0);
+        let _connected = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert_eq!(connections(own, port).unwrap(), 1);
+        let mut shell = std::process::Command::new("sh");
+        let mut shell = shell.args(["-c", "sleep 60 & wait"]).spawn().unwrap();
+        let began = std::time::Instant::now();
+        while family(shell.id()).len() < 2 {
+            assert!(began.elapsed() < Duration::from_secs(30), "it has no child");
+        }
+        let [head, child] = family(shell.id())[..] else { panic!("it has one child") };
+        assert!(family(own).contains(&child));
+        let memory = family_memory(head).unwrap();
+        assert!(memory > family_memory(child).unwrap() && memory > 0);
+        assert!(family_cpu(own).unwrap() >= family_cpu(head).unwrap());
+        let child = i32::try_from(child).ok().and_then(Pid::from_raw).unwrap();
+        rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap();
+        shell.wait().unwrap();
+        assert!(family_cpu(head).is_err() && family_memory(head).is_err());
+    }
 
     #[test]
     fn a_listening_socket_is_seen_for_as_long_as_it_listens() {

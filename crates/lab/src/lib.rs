@@ -1,12 +1,12 @@
 //! What tests and measurements of the gateway are made of. Not shipped.
 
 pub mod balancer;
+pub mod bench;
 pub mod browser;
 pub mod bus;
 pub mod caller;
 pub mod certificate;
 pub mod chance;
-pub mod compare;
 pub mod compression;
 pub mod crossing;
 pub mod crowd;
@@ -15,10 +15,8 @@ pub mod echo;
 pub mod kernel;
 pub mod ledger;
 pub mod machine;
-pub mod measure;
 pub mod opensrf;
 pub mod process;
-pub mod programs;
 pub mod proof;
 pub mod proxied;
 pub mod proxy;

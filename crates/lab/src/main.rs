@@ -7,16 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum as _};
+use indicatif::{ProgressBar, ProgressStyle};
 use slackwater::front::{Access, Front, ListenAddress, Listener, listener::Refusal};
 use slackwater_bus::worker::SessionLimits;
+use slackwater_lab::bench::{self, Peer, Plan, Run, Scenario, Subject, instant, relay};
 use slackwater_lab::bus::{Account, Running, router, worker};
-use slackwater_lab::compare::{self, instant, relay};
 use slackwater_lab::compression;
 use slackwater_lab::echo::{self, Echo};
-use slackwater_lab::measure::{Figure, Plan, measure};
-use slackwater_lab::programs;
-use slackwater_lab::site::{Bus, PROSODY};
 
 #[derive(Parser)]
 #[command(about, arg_required_else_help = true)]
@@ -33,64 +31,19 @@ enum Instrument {
         #[arg(long, default_value = "127.0.0.1:9001")]
         listen: ListenAddress,
     },
-    /// Measure what a gateway costs and how fast it is; prints a table.
-    Measure {
-        /// The gateway's binary, built with --release.
-        #[arg(long, default_value = "target/release/slackwater")]
-        program: PathBuf,
-        /// Idle clients (open files limit what one process can hold).
-        #[arg(long, default_value_t = 10_000)]
-        clients: usize,
-        /// Sequential calls.
-        #[arg(long, default_value_t = 20_000)]
-        calls: usize,
-    },
-    /// Compare the gateway with a bare Redis client and with a minimal relay; prints tables.
-    Compare {
-        /// The gateway's binary, built with --release, as this one should be.
-        #[arg(long, default_value = "target/release/slackwater")]
-        program: PathBuf,
-        /// The bus, whose server is started for it: redis or prosody. ejabberd has a shaper, and would
-        /// be all that is measured.
-        #[arg(long, default_value = "redis", value_parser = bus_of)]
-        bus: Bus,
-        /// How often each subject has its turn; of the turns the middle one counts.
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
-        /// How long a turn is.
-        #[arg(long, default_value_t = 0.6)]
-        seconds: f64,
-        /// Numbers of clients that call at once.
-        #[arg(long, value_delimiter = ',', default_value = "1,2,5,10,20,50,100,200")]
-        clients: Vec<u64>,
-        /// A directory for figures.json and the plots.
-        #[arg(long, value_name = "DIRECTORY")]
-        out: Option<PathBuf>,
-    },
-    /// Compare the gateway with websocketd, with cat behind both; prints a table.
-    Programs {
-        /// The gateway's binary, built with --release.
-        #[arg(long, default_value = "target/release/slackwater")]
-        program: PathBuf,
-        /// websocketd's.
-        #[arg(long, default_value = "/usr/bin/websocketd")]
-        websocketd: PathBuf,
-        /// How often each has its turn; of the turns the middle one counts.
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
-        /// A directory for the plot.
-        #[arg(long, value_name = "DIRECTORY")]
-        out: Option<PathBuf>,
-    },
-    /// A router and workers for `compare`, as fast as the bus allows.
+    /// Measure the gateway beside a bare client, a minimal relay and other gateways, or show or
+    /// compare saved runs; prints tables, and with --out writes figures and pictures.
+    Bench(Bench),
+    /// A router and workers for `bench`, as fast as the bus allows.
     Instant {
         #[command(flatten)]
         part: Part,
-        /// A service, and how many microseconds each request takes (repeatable).
-        #[arg(long = "service", value_name = "NAME[=MICROSECONDS]", required = true)]
-        services: Vec<compare::Service>,
+        /// A service, how many microseconds each request takes, and what it answers with:
+        /// NAME[=MICROSECONDS][,results=COUNTxBYTES|,chunks=COUNTxBYTES] (repeatable).
+        #[arg(long = "service", value_name = "SERVICE", required = true)]
+        services: Vec<instant::Service>,
     },
-    /// The minimal relay for `compare`.
+    /// The minimal relay for `bench`.
     Relay {
         #[command(flatten)]
         part: Part,
@@ -125,6 +78,66 @@ enum Instrument {
     },
 }
 
+#[derive(Args)]
+struct Bench {
+    /// The gateway's binary, built with --release, as this one should be.
+    #[arg(long, default_value = "target/release/slackwater")]
+    program: PathBuf,
+    /// Who is measured: gateway:BUS, bare:BUS, relay:BUS (BUS: redis, prosody or, for the gateway,
+    /// embedded); run and websocketd, for program mode.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "bare:redis,relay:redis,gateway:redis,run,websocketd"
+    )]
+    subjects: Vec<Subject>,
+    /// Another gateway that speaks the same protocol, by a command for sh (repeatable). {port} is
+    /// where it is to listen, {bus} the URL of the Redis, {config} an opensrf_core.xml that says the
+    /// same.
+    #[arg(long = "peer", value_name = "[NAME=]COMMAND {port}")]
+    peers: Vec<Peer>,
+    /// What is done [default: all].
+    #[arg(long, value_delimiter = ',')]
+    scenarios: Vec<Scenario>,
+    /// How often each subject has its turn; of the turns the middle one counts. What takes long is
+    /// done once.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long a turn of calls is.
+    #[arg(long, default_value_t = 0.6)]
+    seconds: f64,
+    /// Clients of the closed loop.
+    #[arg(long, value_delimiter = ',', default_value = "1,10,50,200,1000")]
+    clients: Vec<u64>,
+    /// Calls a second of the open loop.
+    #[arg(long, value_delimiter = ',', default_value = "1000,5000,10000,20000", value_parser = rate)]
+    rates: Vec<f64>,
+    /// Clients who connect at once.
+    #[arg(long, value_delimiter = ',', default_value = "1000")]
+    storms: Vec<usize>,
+    /// Idle clients whose memory is measured (open files limit what one process can hold).
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000,19000")]
+    idle: Vec<usize>,
+    /// Idle clients who are drained, beside 200 busy ones.
+    #[arg(long, default_value_t = 19_000)]
+    drained: usize,
+    /// Seconds over which they are.
+    #[arg(long, default_value_t = 10.0)]
+    ebb_window: f64,
+    /// websocketd's binary.
+    #[arg(long, default_value = "/usr/bin/websocketd")]
+    websocketd: PathBuf,
+    /// A directory for figures.json and the pictures.
+    #[arg(long, value_name = "DIRECTORY")]
+    out: Option<PathBuf>,
+    /// A saved run to show, in place of a new one: its directory or file.
+    #[arg(long, value_name = "RUN")]
+    read: Option<PathBuf>,
+    /// An earlier run to compare it with.
+    #[arg(long, value_name = "RUN")]
+    against: Option<PathBuf>,
+}
+
 /// A part of an OpenSRF installation.
 #[derive(Args)]
 struct Part {
@@ -142,29 +155,7 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match Arguments::parse().instrument {
         Instrument::Echo { listen } => echo(listen).await,
-        Instrument::Measure { program, clients, calls } => {
-            let plan = Plan { clients, calls: calls.max(1), ebb_window: Duration::from_secs(5) };
-            print(&measure(&program, plan).await?)
-        }
-        Instrument::Compare { program, bus, rounds, seconds, clients, out } => {
-            let turn = Duration::try_from_secs_f64(seconds).context("--seconds")?;
-            let plan = compare::Plan { bus, rounds: rounds.max(1), turn, clients };
-            let lab = std::env::current_exe().context("this program")?;
-            let Some(report) = compare::compare(&lab, &program, plan).await? else { return Ok(()) };
-            line(&report)?;
-            out.map_or(Ok(()), |directory| report.write_to(&directory)).context("--out")
-        }
-        Instrument::Programs { program, websocketd, rounds, out } => {
-            let plan = programs::Plan {
-                rounds: rounds.max(1),
-                calls: 5_000,
-                messages: 200_000,
-                clients: 500,
-            };
-            let report = programs::compare(&program, &websocketd, plan).await?;
-            line(&report)?;
-            out.map_or(Ok(()), |directory| report.write_to(&directory)).context("--out")
-        }
+        Instrument::Bench(arguments) => bench(arguments).await,
         Instrument::Instant { part: Part { bus, router }, services } => {
             let serve = move || instant::serve(&bus, &router, &services, || line(&"ready"));
             Ok(tokio::task::spawn_blocking(serve).await??)
@@ -189,12 +180,50 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-fn bus_of(name: &str) -> Result<Bus, String> {
-    match name {
-        "redis" => Ok(Bus::Redis),
-        "prosody" => Ok(PROSODY),
-        _ => Err("expected redis or prosody".to_owned()),
+async fn bench(arguments: Bench) -> anyhow::Result<()> {
+    let earlier = arguments.against.as_deref().map(Run::read).transpose().context("--against")?;
+    let run = match &arguments.read {
+        Some(saved) => Run::read(saved).context("--read")?,
+        None => {
+            let lab = std::env::current_exe().context("this program")?;
+            bench::run(&lab, &plan(&arguments)?).await?
+        }
+    };
+    line(&run)?;
+    if let Some(earlier) = earlier {
+        line(&bench::against(&run, &earlier))?;
     }
+    arguments.out.map_or(Ok(()), |directory| run.write_to(&directory)).context("--out")
+}
+
+fn plan(arguments: &Bench) -> anyhow::Result<Plan> {
+    let seconds =
+        |option, value| Duration::try_from_secs_f64(value).with_context(|| format!("--{option}"));
+    let all = || Scenario::value_variants().to_vec();
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {eta}  {msg}");
+    Ok(Plan {
+        program: arguments.program.clone(),
+        websocketd: arguments.websocketd.clone(),
+        subjects: arguments.subjects.clone(),
+        peers: arguments.peers.clone(),
+        scenarios: if arguments.scenarios.is_empty() { all() } else { arguments.scenarios.clone() },
+        rounds: arguments.rounds.max(1),
+        turn: seconds("seconds", arguments.seconds)?,
+        clients: arguments.clients.clone(),
+        rates: arguments.rates.clone(),
+        storms: arguments.storms.clone(),
+        idle: arguments.idle.clone(),
+        drained: arguments.drained,
+        ebb_window: seconds("ebb-window", arguments.ebb_window)?,
+        settle: Duration::from_secs(2),
+        bar: bar.with_style(style.context("the bar")?),
+    })
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    (1.0..=1e6).contains(&rate).then_some(rate).ok_or_else(|| "expected 1 to 1000000".to_owned())
 }
 
 async fn until_interrupted(running: Running) -> anyhow::Result<()> {
@@ -219,13 +248,4 @@ fn line(text: &dyn std::fmt::Display) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
-}
-
-fn print(figures: &[Figure]) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "| figure | value |\n|---|---|")?;
-    for (name, value) in figures {
-        writeln!(out, "| {name} | {value} |")?;
-    }
-    Ok(())
 }

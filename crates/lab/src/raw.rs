@@ -350,6 +350,10 @@ impl<S: AsyncRead + Unpin> RawClient<S> {
         }
         self.buffer.advance(header);
         let payload = self.buffer.split_to(length).to_vec();
+        // Thousands of clients may wait after something large.
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
         Some(Frame { opcode: first & 0x0f, fin: first & 0x80 != 0, payload })
     }
 }

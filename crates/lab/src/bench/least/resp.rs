@@ -44,33 +44,67 @@ pub(super) fn write(out: &mut Vec<u8>, words: &[&[u8]]) {
 
 /// The first answer in `bytes` and its length; `None` if it is not all there.
 pub(super) fn read(bytes: &[u8]) -> io::Result<Option<(Reply, usize)>> {
+    // Looked through before anything is copied: a large answer comes in many pieces.
+    match length_of(bytes)? {
+        Some(length) => Ok(Some((parse(bytes)?.0, length))),
+        None => Ok(None),
+    }
+}
+
+/// A line without its end: its kind, what stands in it, and its length with the end.
+fn line(bytes: &[u8]) -> io::Result<Option<(u8, &str, usize)>> {
     let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else { return Ok(None) };
-    let strange = || io::Error::new(io::ErrorKind::InvalidData, "not an answer of Redis's");
-    let line = std::str::from_utf8(&bytes[..end]).map_err(|_| strange())?;
-    let (kind, rest) = line.split_at_checked(1).ok_or_else(strange)?;
-    let number = || rest.parse::<i64>().map_err(|_| strange());
-    let mut length = end + 2;
+    let (kind, text) = bytes[..end].split_first().ok_or_else(strange)?;
+    let text = std::str::from_utf8(text).map_err(|_| strange())?;
+    Ok(Some((*kind, text, end + 2)))
+}
+
+fn strange() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "not an answer of Redis's")
+}
+
+fn number(text: &str) -> io::Result<i64> {
+    text.parse().map_err(|_| strange())
+}
+
+/// How long the first answer is, once all of it is there.
+fn length_of(bytes: &[u8]) -> io::Result<Option<usize>> {
+    let Some((kind, text, mut length)) = line(bytes)? else { return Ok(None) };
+    match (kind, usize::try_from(number(text).unwrap_or(-1))) {
+        (b'$', Ok(size)) => length += size + 2,
+        (b'*', Ok(count)) => {
+            for _ in 0..count {
+                let rest = bytes.get(length..).unwrap_or_default();
+                let Some(item) = length_of(rest)? else { return Ok(None) };
+                length += item;
+            }
+        }
+        _ => {}
+    }
+    Ok((bytes.len() >= length).then_some(length))
+}
+
+/// An answer that is there as a whole, and its length.
+fn parse(bytes: &[u8]) -> io::Result<(Reply, usize)> {
+    let (kind, text, mut length) = line(bytes)?.ok_or_else(strange)?;
     let reply = match kind {
-        ":" => Reply::Number(number()?),
-        "+" => Reply::Word(rest.to_owned()),
-        "-" => return Err(io::Error::other(rest.to_owned())),
-        "$" => match usize::try_from(number()?) {
+        b':' => Reply::Number(number(text)?),
+        b'+' => Reply::Word(text.to_owned()),
+        b'-' => return Err(io::Error::other(text.to_owned())),
+        b'$' => match usize::try_from(number(text)?) {
             Err(_) => Reply::Nil,
             Ok(size) => {
-                let Some(text) = bytes.get(length..length + size) else { return Ok(None) };
+                let text = bytes.get(length..length + size).ok_or_else(strange)?.to_vec();
                 length += size + 2;
-                if bytes.len() < length {
-                    return Ok(None);
-                }
-                Reply::Text(text.to_vec())
+                Reply::Text(text)
             }
         },
-        "*" => match usize::try_from(number()?) {
+        b'*' => match usize::try_from(number(text)?) {
             Err(_) => Reply::Nil,
             Ok(count) => {
                 let mut items = Vec::new();
                 for _ in 0..count {
-                    let Some((item, more)) = read(&bytes[length..])? else { return Ok(None) };
+                    let (item, more) = parse(bytes.get(length..).unwrap_or_default())?;
                     items.push(item);
                     length += more;
                 }
@@ -79,7 +113,7 @@ pub(super) fn read(bytes: &[u8]) -> io::Result<Option<(Reply, usize)>> {
         },
         _ => return Err(strange()),
     };
-    Ok(Some((reply, length)))
+    Ok((reply, length))
 }
 
 /// The words that log in.
@@ -115,6 +149,11 @@ impl Wire {
         write(&mut self.unsent, words);
     }
 
+    /// Bytes that wait to be sent.
+    pub(super) fn waits(&self) -> usize {
+        self.unsent.len()
+    }
+
     /// Sends all that waits, in one write.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.stream.write_all(&self.unsent)?;
@@ -131,7 +170,7 @@ impl Wire {
             }
             self.unread.drain(..self.taken);
             self.taken = 0;
-            let mut space = [0; 16 * 1024];
+            let mut space = [0; 64 * 1024];
             match self.stream.read(&mut space)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 length => self.unread.extend(&space[..length]),

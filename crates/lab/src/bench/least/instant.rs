@@ -12,33 +12,55 @@ use std::time::{Duration, Instant};
 use rustix::thread::set_current_timer_slack;
 
 use super::resp::Wire;
-use super::text;
+use super::text::{self, Answers};
 use super::xmpp::{self, Stanza};
 use crate::bus::{Account, Kind};
 
+/// A list, and what is to be pushed to it.
+type Push = (String, String);
+
+/// Bytes that are collected before they are sent.
+const MOST_UNSENT: usize = 1 << 20;
 /// Messages that are taken at once.
 const MOST_AT_ONCE: &[u8] = b"500";
 /// Before this much of a worker's time is over it does not sleep any more: sleepers wake late.
 const AWAKE: Duration = Duration::from_micros(80);
 
-/// A service, and how long each of its requests takes. It has as many workers as are needed.
+/// A service. It has as many workers as are needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// Its name.
     pub name: String,
     /// From the moment at which a worker has a request to its answer.
     pub takes: Duration,
+    /// What that is.
+    pub answers: Answers,
 }
 
-/// `NAME`, or `NAME=MICROSECONDS`.
+/// `NAME[=MICROSECONDS][,results=COUNTxBYTES|,chunks=COUNTxBYTES]`; to echo takes neither.
 impl std::str::FromStr for Service {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, takes) = text.split_once('=').unwrap_or((text, "0"));
-        let takes =
-            takes.parse().map_err(|_| format!("not a number of microseconds: {takes:?}"))?;
-        Ok(Self { name: name.to_owned(), takes: Duration::from_micros(takes) })
+        let number = |text: &str| text.parse().map_err(|_| format!("not a number: {text:?}"));
+        let (head, answers) = text.split_once(',').unwrap_or((text, ""));
+        let (name, takes) = head.split_once('=').unwrap_or((head, "0"));
+        let takes = Duration::from_micros(number(takes)?);
+        let size = |text: &str| {
+            let (count, bytes) = text.split_once('x').ok_or("expected COUNTxBYTES")?;
+            Ok::<_, String>((number(count)? as usize, number(bytes)? as usize))
+        };
+        let answers = match answers.split_once('=') {
+            None if answers.is_empty() => Answers::Echo,
+            Some(("results", of)) => {
+                size(of).map(|(count, bytes)| Answers::Results { count, bytes })?
+            }
+            Some(("chunks", of)) => {
+                size(of).map(|(count, bytes)| Answers::Chunks { count, bytes })?
+            }
+            Some(_) | None => return Err(format!("expected results= or chunks=: {answers:?}")),
+        };
+        Ok(Self { name: name.to_owned(), takes, answers })
     }
 }
 
@@ -71,9 +93,8 @@ fn serve_xmpp(
             let worker = format!("{}@{}/{resource}", account.user, account.domain);
             let routing = xmpp::Wire::connect(account, &service.name)?;
             let working = xmpp::Wire::connect(account, &resource)?;
-            let takes = service.takes;
             all.push(threads.spawn(move || route(routing, &worker)));
-            all.push(threads.spawn(move || answer(working, takes)));
+            all.push(threads.spawn(move || answer(working, service)));
         }
         ready()?;
         for thread in all {
@@ -94,14 +115,16 @@ fn route(mut wire: xmpp::Wire, worker: &str) -> io::Result<()> {
 }
 
 /// Answers what comes, when it is due.
-fn answer(mut wire: xmpp::Wire, takes: Duration) -> io::Result<()> {
+fn answer(mut wire: xmpp::Wire, service: &Service) -> io::Result<()> {
+    let Service { takes, answers, .. } = *service;
     set_current_timer_slack(NonZeroU64::new(1))?;
     loop {
         let asked = wire.take()?;
         let due = Instant::now() + takes;
         for Stanza { from, thread, body } in asked {
-            let answer = text::answer(&body).unwrap_or_default();
-            wire.queue(&xmpp::message(&from, "", &thread, &answer));
+            for answer in text::answers(&body, answers).into_iter().flatten() {
+                wire.queue(&xmpp::message(&from, "", &thread, &answer));
+            }
         }
         if !takes.is_zero() {
             wait_until(due);
@@ -121,20 +144,22 @@ fn serve_redis(
         for service in services {
             let list = text::service_list(account, &service.name);
             let mut wire = Wire::connect(account)?;
-            if service.takes.is_zero() {
+            let Service { takes, answers, .. } = *service;
+            if takes.is_zero() {
+                let reply = move |envelope: &str| reply(envelope, answers);
                 all.push(threads.spawn(move || pass_on(&mut wire, &list, reply)));
                 continue;
             }
             let (working, done) = mpsc::channel();
             let mut replies = Wire::connect(account)?;
-            let takes = service.takes;
-            all.push(threads.spawn(move || work(&mut wire, &list, takes, &working)));
+            all.push(threads.spawn(move || work(&mut wire, &list, service, &working)));
             all.push(threads.spawn(move || hand_in(&mut replies, &done)));
         }
         let mut wire = Wire::connect(account)?;
         let list = format!("opensrf:router:{router}:{}", account.domain);
         let route = |envelope: &str| {
-            Some((text::service_list(account, text::service_of(envelope)?), envelope.to_owned()))
+            let list = text::service_list(account, text::service_of(envelope)?);
+            Some([(list, envelope.to_owned())])
         };
         all.push(threads.spawn(move || pass_on(&mut wire, &list, route)));
         ready()?;
@@ -146,19 +171,24 @@ fn serve_redis(
 }
 
 /// Takes what comes in a list, and pushes what `next` makes of it to where that belongs.
-fn pass_on(
+fn pass_on<Pushes: IntoIterator<Item = Push>>(
     wire: &mut Wire,
     list: &str,
-    next: impl Fn(&str) -> Option<(String, String)>,
+    next: impl Fn(&str) -> Option<Pushes>,
 ) -> io::Result<()> {
     let mut pushed = 0;
     loop {
         let messages = wait(wire, list, pushed)?;
         pushed = 0;
-        for message in messages {
-            if let Some((list, text)) = next(&message) {
-                wire.queue(&[b"RPUSH", list.as_bytes(), text.as_bytes()]);
-                pushed += 1;
+        for (list, text) in messages.iter().filter_map(|message| next(message)).flatten() {
+            wire.queue(&[b"RPUSH", list.as_bytes(), text.as_bytes()]);
+            pushed += 1;
+            if wire.waits() > MOST_UNSENT {
+                wire.flush()?;
+                for _ in 0..pushed {
+                    wire.reply()?;
+                }
+                pushed = 0;
             }
         }
     }
@@ -177,14 +207,17 @@ fn wait(wire: &mut Wire, list: &str, pushed: usize) -> io::Result<Vec<String>> {
     Ok(messages.filter_map(|message| String::from_utf8(message).ok()).collect())
 }
 
-/// The list that a request's answer belongs to, and the answer.
-fn reply(envelope: &str) -> Option<(String, String)> {
-    let to = text::between(envelope, "\"from\":\"", "\"")?;
-    let thread = text::between(envelope, "\"thread\":\"", "\"")?;
-    let xid = text::between(envelope, "\"osrf_xid\":\"", "\"").unwrap_or_default();
-    let messages = text::answer(envelope)?;
+/// The list that a request's answers belong to, with each of them.
+fn reply(envelope: &str, answers: Answers) -> Option<impl Iterator<Item = Push> + use<>> {
+    let part = |mark| text::between(envelope, mark, "\"").map(str::to_owned);
+    let to = part("\"from\":\"")?;
+    let thread = part("\"thread\":\"")?;
+    let xid = part("\"osrf_xid\":\"").unwrap_or_default();
     let from = "opensrf:client:opensrf:lab:worker:1:1";
-    Some((to.to_owned(), text::envelope(to, from, thread, xid, &messages)))
+    Some(
+        text::answers(envelope, answers)?
+            .map(move |messages| (to.clone(), text::envelope(&to, from, &thread, &xid, &messages))),
+    )
 }
 
 /// Sleeps, but for the last of it.
@@ -198,19 +231,19 @@ fn wait_until(due: Instant) {
 }
 
 /// Answers, and when they are to go.
-type Done = (Instant, Vec<(String, String)>);
+type Done = (Instant, Vec<Push>);
 
 fn work(
     wire: &mut Wire,
     list: &str,
-    takes: Duration,
+    service: &Service,
     working: &mpsc::Sender<Done>,
 ) -> io::Result<()> {
     loop {
         let messages = wait(wire, list, 0)?;
-        let due = Instant::now() + takes;
-        let answers = messages.iter().filter_map(|message| reply(message)).collect();
-        working.send((due, answers)).map_err(io::Error::other)?;
+        let due = Instant::now() + service.takes;
+        let replies = messages.iter().filter_map(|message| reply(message, service.answers));
+        working.send((due, replies.flatten().collect())).map_err(io::Error::other)?;
     }
 }
 
@@ -229,4 +262,22 @@ fn hand_in(wire: &mut Wire, done: &mpsc::Receiver<Done>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_named_with_what_it_does() {
+        let parse = |text: &str| text.parse::<Service>();
+        let service = parse("a.b=400").unwrap();
+        assert_eq!((service.takes, service.answers), (Duration::from_micros(400), Answers::Echo));
+        let service = parse("a.b,chunks=3x100").unwrap();
+        assert_eq!(service.name, "a.b");
+        assert_eq!(service.answers, Answers::Chunks { count: 3, bytes: 100 });
+        for wrong in ["a=x", "a,results=3", "a,pieces=1x2", "a,results=3xy"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
 }
