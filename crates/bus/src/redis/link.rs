@@ -245,8 +245,9 @@ impl Wire {
             };
             self.unread.advance(length);
         }
-        // What a large answer once needed is not kept.
-        if self.unread.is_empty() && self.unread.capacity() > MOST_KEPT {
+        // What a large answer once needed is not kept. Of a buffer that was read to its end,
+        // `capacity` tells only what is behind that.
+        if self.unread.is_empty() && self.unread.try_reclaim(MOST_KEPT + 1) {
             self.unread = BytesMut::new();
         }
         Ok(())
@@ -302,5 +303,36 @@ fn accepted(answer: &Reply<'_>) -> Result<(), String> {
         Reply::Word(_) | Reply::Text(_) | Reply::List(_) | Reply::Nil => {
             Err("an answer that is no number".to_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_room_of_a_large_answer_is_not_kept() {
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        let mut wire = Wire { stream: Box::new(ours), unread: BytesMut::new() };
+        // A buffer grows by doubling: behind this one nearly nothing is left of it.
+        let length = (1 << 20) - MOST_KEPT / 2;
+        let serving = tokio::spawn(async move {
+            let mut question = [0; 4];
+            theirs.read_exact(&mut question).await?;
+            theirs.write_all(format!("${length}\r\n{}\r\n", "x".repeat(length)).as_bytes()).await
+        });
+        let mut seen = 0;
+        let answered = wire.ask(b"ask!", 1, |reply| {
+            if let Reply::Text(text) = reply {
+                seen = text.len();
+            }
+            Ok(())
+        });
+        answered.await.expect("an answer");
+        serving.await.expect("it goes on").expect("all is read");
+        assert_eq!(seen, length);
+        assert!(!wire.unread.try_reclaim(MOST_KEPT + 1), "it is kept");
     }
 }

@@ -127,7 +127,8 @@ impl Lane {
             }
             if self.ready.is_empty() {
                 self.rooms.clear();
-                if self.ready.capacity() > MOST_KEPT {
+                // `capacity` would tell only what is behind what was sent.
+                if self.ready.try_reclaim(MOST_KEPT + 1) {
                     self.ready = BytesMut::new();
                 }
                 if !self.is_flushed {

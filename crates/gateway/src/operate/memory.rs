@@ -7,50 +7,64 @@
 
 use std::time::Duration;
 
-/// Between two looks; more after one that was in vain.
+/// Between two looks.
 const PACE: Duration = Duration::from_secs(2);
-const LONGEST_PACE: Duration = Duration::from_secs(16);
 
-/// What may be kept and not used, bytes.
-const KEPT: usize = 8 << 20;
+/// What may be kept and not used: this part of what is used, and so many bytes in any case.
+const KEPT_PART: usize = 16;
+const KEPT_LEAST: usize = 512 << 10;
 
-/// What may be kept at the end of each heap, and the size from which on a block is the system's own,
+/// The size from which on a block is the system's own, and what may be kept at the end of each heap,
 /// bytes. glibc would raise both with the largest block that was ever freed, up to 32 MiB.
 #[cfg(target_env = "gnu")]
 const LARGE: libc::c_int = 1 << 20;
+#[cfg(target_env = "gnu")]
+const KEPT_AT_END: libc::c_int = 128 << 10;
 
 /// Gives memory back, for ever.
 pub(crate) async fn give_back() {
     bound();
-    let mut pace = PACE;
+    // What stands between what is used cannot be given back, and is not asked for again.
+    let mut stuck = 0;
     loop {
-        tokio::time::sleep(pace).await;
-        let before = kept();
-        if before <= KEPT {
-            pace = PACE;
+        tokio::time::sleep(PACE).await;
+        let Heap { kept, used } = Heap::now();
+        stuck = kept.min(stuck);
+        if kept <= stuck + KEPT_LEAST.max(used / KEPT_PART) {
             continue;
         }
         // It takes some milliseconds when there is much of it.
-        let released = tokio::task::spawn_blocking(release).await;
-        let after = kept();
-        tracing::debug!(before, after, "memory given back");
-        // What is kept may stand between what is used: then it was in vain.
-        let in_vain = released.is_err() || before.saturating_sub(after) < KEPT / 2;
-        pace = if in_vain { (pace * 2).min(LONGEST_PACE) } else { PACE };
+        if let Err(error) = tokio::task::spawn_blocking(release).await {
+            tracing::debug!(%error, "memory was not given back");
+        }
+        stuck = Heap::now().kept;
+        tracing::debug!(kept, stuck, used, "memory given back");
     }
 }
 
-/// Bytes that are resident, are no file's, and not in use.
+/// What the process holds, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Heap {
+    /// What is allocated.
+    used: usize,
+    /// What is resident, is no file's, and not used.
+    kept: usize,
+}
+
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "no crate offers it")]
-fn kept() -> usize {
-    let pages = procfs::process::Process::myself().and_then(|me| me.statm());
-    let resident =
-        pages.map(|pages| (pages.resident.saturating_sub(pages.shared)) * procfs::page_size());
-    let Ok(resident) = resident else { return 0 };
-    // SAFETY: it takes nothing and only looks, from any thread (mallinfo(3)).
-    let info = unsafe { libc::mallinfo2() };
-    usize::try_from(resident).unwrap_or(0).saturating_sub(info.uordblks + info.hblkhd)
+impl Heap {
+    fn now() -> Self {
+        let pages = procfs::process::Process::myself().and_then(|me| me.statm());
+        let resident =
+            pages.map(|pages| (pages.resident.saturating_sub(pages.shared)) * procfs::page_size());
+        let Ok(resident) = resident else { return Self::default() };
+        // SAFETY: it takes nothing and only looks, from any thread (mallinfo(3)).
+        let info = unsafe { libc::mallinfo2() };
+        let used = info.uordblks + info.hblkhd;
+        let kept = usize::try_from(resident).unwrap_or(0).saturating_sub(used);
+        Self { used, kept }
+    }
 }
 
 #[cfg(target_env = "gnu")]
@@ -66,7 +80,7 @@ fn bound() {
     // SAFETY: they take numbers, and may be called at any time, from any thread (mallopt(3)).
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_AT_END);
     }
 }
 
@@ -74,8 +88,10 @@ fn bound() {
 fn bound() {}
 
 #[cfg(not(target_env = "gnu"))]
-fn kept() -> usize {
-    0
+impl Heap {
+    fn now() -> Self {
+        Self::default()
+    }
 }
 
 #[cfg(not(target_env = "gnu"))]

@@ -14,6 +14,9 @@ const LARGE_ONE: usize = 64 * 1024;
 /// Clients of the burst.
 const BURST: usize = 500;
 
+/// For which they then are idle, in times that memory must not change.
+const IDLE: u32 = 10;
+
 /// More clients than this a subject cannot have: of 20,000 descriptors the relay takes three for each,
 /// and a peer may take a process.
 fn most(subject: &Subject) -> usize {
@@ -91,6 +94,8 @@ pub(super) async fn burst(mut turn: Turn<'_>) -> io::Result<()> {
     let before = running.settled(turn.plan.settle).await?;
     turn.plan.bar.set_message(format!("{BURST} clients send and receive 1 MiB"));
     let clients = all_call(clients, service, Some(LARGE)).await?;
+    turn.plan.bar.set_message(format!("{BURST} clients are idle"));
+    tokio::time::sleep(turn.plan.settle * IDLE).await;
     let after = running.settled(turn.plan.settle).await?;
     turn.saw("before", 0.0, [(Figure::Memory, before)]);
     let figures = [(Figure::Memory, after), (Figure::MemoryRatio, after / before)];
