@@ -30,8 +30,8 @@ mod sweep;
 
 /// What errors call the server.
 const SERVER: &str = "Redis";
-/// Events that the bus may be ahead of the gateway; one holds about 4 MiB at most, or one message.
-const EVENTS_AHEAD: usize = 16;
+/// Events that the bus may be ahead of the gateway; one holds about 1 MiB at most, or one message.
+const EVENTS_AHEAD: usize = 4;
 
 /// Which bus, who we are there, and how much of it we take.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ use crate::Event;
 /// The most messages that are taken at once.
 const MOST_AT_ONCE: usize = 500;
 /// About the most bytes that are taken at once, judged by what came before.
-const BYTES_AT_ONCE: usize = 4 << 20;
+const BYTES_AT_ONCE: usize = 1 << 20;
 /// The message to ourselves after which the list is read dry and the task ends.
 pub(super) const LAST: u64 = u64::MAX;
 

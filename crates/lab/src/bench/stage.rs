@@ -36,8 +36,10 @@ pub(super) enum Service {
     Large,
     /// The same in chunks, as OpenSRF's services cut it.
     Chunked,
-    /// Answers with results of [`PIECE`] each, [`STREAM`] together.
+    /// Answers with results of [`PIECE`] each, [`STREAM`] together, as fast as it can.
     Stream,
+    /// The same at 50 MiB/s.
+    Paced,
 }
 
 /// How long the timed service takes.
@@ -50,6 +52,8 @@ pub(super) const LARGE: usize = 1 << 20;
 const CHUNK: usize = 51_200;
 /// Bytes.
 const PIECE: usize = 64 * 1024;
+/// Microseconds between two pieces of the paced stream.
+const APART: u32 = 1_250;
 /// Bytes.
 pub(super) const STREAM: usize = 100 << 20;
 
@@ -64,6 +68,7 @@ impl Service {
             Self::Large => "lab.large",
             Self::Chunked => "lab.chunked",
             Self::Stream => "lab.stream",
+            Self::Paced => "lab.paced",
         }
     }
 
@@ -78,6 +83,7 @@ impl Service {
             Self::Large => format!("{name},results=1x{LARGE}"),
             Self::Chunked => format!("{name},chunks={}x{CHUNK}", LARGE.div_ceil(CHUNK)),
             Self::Stream => format!("{name},results={}x{PIECE}", STREAM / PIECE),
+            Self::Paced => format!("{name},results={}x{PIECE}/{APART}", STREAM / PIECE),
         }
     }
 }
@@ -126,9 +132,9 @@ impl Ground {
     }
 
     fn services(&self) -> &'static [Service] {
-        use Service::{Chunked, Instant, Large, Slow, Stream, Swallow, Timed};
+        use Service::{Chunked, Instant, Large, Paced, Slow, Stream, Swallow, Timed};
         match self {
-            Self::Redis(_) => &[Instant, Timed, Slow, Swallow, Large, Chunked, Stream],
+            Self::Redis(_) => &[Instant, Timed, Slow, Swallow, Large, Chunked, Stream, Paced],
             Self::Xmpp(_) => &[Instant, Timed],
         }
     }

@@ -186,7 +186,7 @@ impl OnWebSocket {
     }
 
     fn read_more(&mut self) -> io::Result<()> {
-        let mut space = [0; 64 * 1024];
+        let mut space = [0; 128 * 1024];
         match self.stream.read(&mut space)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             length => {

@@ -37,7 +37,8 @@ pub struct Service {
     pub answers: Answers,
 }
 
-/// `NAME[=MICROSECONDS][,results=COUNTxBYTES|,chunks=COUNTxBYTES]`; to echo takes neither.
+/// `NAME[=MICROSECONDS][,results=COUNTxBYTES[/MICROSECONDS]|,chunks=COUNTxBYTES]`; to echo takes
+/// neither. The second time is that between two results.
 impl std::str::FromStr for Service {
     type Err = String;
 
@@ -53,7 +54,9 @@ impl std::str::FromStr for Service {
         let answers = match answers.split_once('=') {
             None if answers.is_empty() => Answers::Echo,
             Some(("results", of)) => {
-                size(of).map(|(count, bytes)| Answers::Results { count, bytes })?
+                let (of, apart) = of.split_once('/').unwrap_or((of, "0"));
+                let apart = Duration::from_micros(number(apart)?);
+                size(of).map(|(count, bytes)| Answers::Results { count, bytes, apart })?
             }
             Some(("chunks", of)) => {
                 size(of).map(|(count, bytes)| Answers::Chunks { count, bytes })?
@@ -147,7 +150,8 @@ fn serve_redis(
             let Service { takes, answers, .. } = *service;
             if takes.is_zero() {
                 let reply = move |envelope: &str| reply(envelope, answers);
-                all.push(threads.spawn(move || pass_on(&mut wire, &list, reply)));
+                let apart = answers.apart();
+                all.push(threads.spawn(move || pass_on(&mut wire, &list, apart, reply)));
                 continue;
             }
             let (working, done) = mpsc::channel();
@@ -161,7 +165,7 @@ fn serve_redis(
             let list = text::service_list(account, text::service_of(envelope)?);
             Some([(list, envelope.to_owned())])
         };
-        all.push(threads.spawn(move || pass_on(&mut wire, &list, route)));
+        all.push(threads.spawn(move || pass_on(&mut wire, &list, Duration::ZERO, route)));
         ready()?;
         for thread in all {
             thread.join().map_err(|_| io::Error::other("a thread failed"))??;
@@ -170,20 +174,25 @@ fn serve_redis(
     })
 }
 
-/// Takes what comes in a list, and pushes what `next` makes of it to where that belongs.
+/// Takes what comes in a list, and pushes what `next` makes of it to where that belongs, each so
+/// long after the last.
 fn pass_on<Pushes: IntoIterator<Item = Push>>(
     wire: &mut Wire,
     list: &str,
+    apart: Duration,
     next: impl Fn(&str) -> Option<Pushes>,
 ) -> io::Result<()> {
     let mut pushed = 0;
     loop {
         let messages = wait(wire, list, pushed)?;
         pushed = 0;
+        let mut due = Instant::now();
         for (list, text) in messages.iter().filter_map(|message| next(message)).flatten() {
             wire.queue(&[b"RPUSH", list.as_bytes(), text.as_bytes()]);
             pushed += 1;
-            if wire.waits() > MOST_UNSENT {
+            due += apart;
+            if wire.waits() > MOST_UNSENT || !apart.is_zero() {
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 wire.flush()?;
                 for _ in 0..pushed {
                     wire.reply()?;
@@ -276,6 +285,9 @@ mod tests {
         let service = parse("a.b,chunks=3x100").unwrap();
         assert_eq!(service.name, "a.b");
         assert_eq!(service.answers, Answers::Chunks { count: 3, bytes: 100 });
+        let apart = Duration::from_micros(50);
+        let service = parse("a.b,results=3x100/50").unwrap();
+        assert_eq!(service.answers, Answers::Results { count: 3, bytes: 100, apart });
         for wrong in ["a=x", "a,results=3", "a,pieces=1x2", "a,results=3xy"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

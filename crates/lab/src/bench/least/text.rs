@@ -1,6 +1,8 @@
 //! The texts of a call, put together and taken apart by position alone: nothing here parses JSON,
 //! since all subjects carry texts that this file has written.
 
+use std::time::Duration;
+
 use crate::bus::Account;
 
 /// What a small call says.
@@ -19,13 +21,23 @@ fn text_of(length: usize) -> String {
     SMALL.chars().cycle().take(length).collect()
 }
 
+impl Answers {
+    /// How long after an answer the next one goes.
+    pub(super) fn apart(self) -> Duration {
+        match self {
+            Self::Results { apart, .. } => apart,
+            Self::Echo | Self::Chunks { .. } => Duration::ZERO,
+        }
+    }
+}
+
 /// What a worker answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
     /// What it was asked with.
     Echo,
-    /// So many results of so many bytes each.
-    Results { count: usize, bytes: usize },
+    /// So many results of so many bytes each; the next one goes so long after the last.
+    Results { count: usize, bytes: usize, apart: Duration },
     /// One result, in so many chunks of so many bytes each.
     Chunks { count: usize, bytes: usize },
 }
@@ -41,7 +53,7 @@ pub(super) fn answers(
             let content = between(request, "\"params\":[", "]")?.to_owned();
             ("osrfResult", 200, 1, content)
         }
-        Answers::Results { count, bytes } => {
+        Answers::Results { count, bytes, apart: _ } => {
             ("osrfResult", 200, count, format!("\"{}\"", text_of(bytes)))
         }
         Answers::Chunks { count, bytes } => {
@@ -171,7 +183,7 @@ mod tests {
         let request = request(7, Some(5_000));
         assert!(request.len() > 5_000 && request.len() < 5_500);
         for (what, code) in [
-            (Answers::Results { count: 3, bytes: 100 }, 200),
+            (Answers::Results { count: 3, bytes: 100, apart: Duration::ZERO }, 200),
             (Answers::Chunks { count: 3, bytes: 100 }, 206),
         ] {
             let texts: Vec<String> = answers(&request, what).unwrap().collect();
