@@ -121,7 +121,7 @@ pub fn family_memory(pid: u32) -> io::Result<u64> {
     Ok(all.sum())
 }
 
-/// How many TCP connections a family has to a port.
+/// How many TCP connections a family has to a port at 127.0.0.1.
 ///
 /// # Errors
 /// Its head is gone.
@@ -173,14 +173,15 @@ fn listener(line: &str) -> Option<String> {
     (fields.get(3) == Some(&LISTEN)).then(|| fields.get(9).map(|&inode| inode.to_owned()))?
 }
 
-/// The inode of a socket that is connected to a port, from its line in `/proc/net/tcp`.
+/// The inode of a socket that is connected to a port at 127.0.0.1, from its line in
+/// `/proc/net/tcp`. The address counts: thousands of clients have all ports between them.
 fn to(line: &str, port: u16) -> Option<String> {
     const ESTABLISHED: &str = "01";
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let there = fields.get(2)?.rsplit_once(':')?.1;
-    let connected = fields.get(3) == Some(&ESTABLISHED);
-    let right = u16::from_str_radix(there, 16) == Ok(port);
-    (connected && right).then(|| fields.get(9).map(|&inode| inode.to_owned()))?
+    // As the kernel writes them: the address in the machine's own order, mapped into IPv6 or not.
+    let local = format!("{:08X}:{port:04X}", u32::from_ne_bytes([127, 0, 0, 1]));
+    let right = fields.get(2)?.ends_with(&local) && fields.get(3) == Some(&ESTABLISHED);
+    right.then(|| fields.get(9).map(|&inode| inode.to_owned()))?
 }
 
 #[cfg(test)]

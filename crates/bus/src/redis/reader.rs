@@ -142,7 +142,7 @@ mod tests {
     fn large_messages_are_taken_by_fewer() {
         assert_eq!(next_count(&[]), None);
         assert_eq!(next_count(&[vec![0; 100], vec![0; 300]]), Some(MOST_AT_ONCE));
-        assert_eq!(next_count(&[vec![0; 1 << 20]]), Some(4));
+        assert_eq!(next_count(&[vec![0; 256 << 10]]), Some(4));
         assert_eq!(next_count(&[vec![0; 10 << 20]]), Some(1));
     }
 

@@ -2,7 +2,7 @@
 //! a number that its session gives out: whatever threads clients choose, they can neither meet
 //! nor be guessed, and an answer finds its client by its thread alone.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// The name of one client on the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +17,11 @@ impl ClientId {
     /// The bus thread of this client's conversation number `number`:
     /// 32 hexadecimal digits, a dot, a number; at most 53 of the 64 bytes that OpenSRF allows.
     pub fn thread(self, number: u64) -> String {
-        format!("{self}.{number}")
+        let mut thread = String::with_capacity(53);
+        thread.push_str(self.digits(&mut [0; 32]));
+        // Writing to a text cannot fail.
+        write!(thread, ".{number}").ok();
+        thread
     }
 
     /// Reads a bus thread; `None` if this gateway cannot have made it.
@@ -36,9 +40,22 @@ impl ClientId {
     }
 }
 
+impl ClientId {
+    /// All 32 digits. The formatter of numbers would pad them one by one.
+    fn digits(self, room: &mut [u8; 32]) -> &str {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for (pair, byte) in room.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 0xf)];
+        }
+        // Digits are text.
+        std::str::from_utf8(room).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for ClientId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:032x}", self.0)
+        formatter.write_str(self.digits(&mut [0; 32]))
     }
 }
 
