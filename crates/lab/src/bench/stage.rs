@@ -96,7 +96,8 @@ pub(super) struct Stage {
     lab: PathBuf,
     program: PathBuf,
     peers: Vec<Peer>,
-    grounds: Vec<(Bus, Ground, Part)>,
+    /// Workers end before their server does.
+    grounds: Vec<(Bus, Part, Ground)>,
     standing: Vec<(Subject, Running)>,
 }
 
@@ -156,7 +157,7 @@ impl Stage {
         peers: &[Peer],
         subjects: &mut Vec<Subject>,
     ) -> io::Result<Self> {
-        let mut grounds: Vec<(Bus, Ground, Part)> = Vec::new();
+        let mut grounds: Vec<(Bus, Part, Ground)> = Vec::new();
         let mut buses: Vec<Bus> = subjects.iter().filter_map(Subject::bus).collect();
         buses.dedup();
         for bus in buses {
@@ -173,7 +174,7 @@ impl Stage {
             }
             let mut workers = Part::start(lab, "instant", &ground.worker().url(), &options)?;
             workers.line().await?;
-            grounds.push((bus, ground, workers));
+            grounds.push((bus, workers, ground));
         }
         let (lab, program, peers) = (lab.to_owned(), program.to_owned(), peers.to_vec());
         Ok(Self { lab, program, peers, grounds, standing: Vec::new() })
@@ -181,7 +182,7 @@ impl Stage {
 
     fn ground(&self, bus: Bus) -> io::Result<&Ground> {
         let found = self.grounds.iter().find(|(there, ..)| *there == bus);
-        found.map(|(_, ground, _)| ground).ok_or_else(|| io::Error::other("there is no such bus"))
+        found.map(|(_, _, ground)| ground).ok_or_else(|| io::Error::other("there is no such bus"))
     }
 
     /// The subject that stands there for the whole run; it is started when it is first asked for.
@@ -282,8 +283,8 @@ impl Stage {
         };
         Ok(Shares {
             subject: of(running.pid())?,
-            server: of(part.map(|(_, ground, _)| ground.pid()))?,
-            workers: of(part.map(|(_, _, workers)| workers.pid()))?,
+            server: of(part.map(|(_, _, ground)| ground.pid()))?,
+            workers: of(part.map(|(_, workers, _)| workers.pid()))?,
             clients: kernel::cpu(std::process::id())?.as_secs_f64(),
             machine: kernel::busy()?.as_secs_f64(),
         })
