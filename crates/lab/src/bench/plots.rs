@@ -77,8 +77,8 @@ fn open(run: &Run) -> Picture {
     Picture {
         file: "open.svg",
         title: "How long a call takes from when it is due, open loop".to_owned(),
-        axes: ("calls a second that fall due (log scale)", "latency, ms (log scale)"),
-        log: (true, true),
+        axes: ("calls a second that fall due", "latency, ms (log scale)"),
+        log: (false, true),
         curves: percentile_curves(run, Scenario::Open),
         legend: SeriesLabelPosition::UpperLeft,
     }
@@ -131,10 +131,16 @@ fn memory(run: &Run) -> Picture {
                 )
             };
             let points = cases.map(point).filter(|point| point.1.is_finite()).collect();
-            let colour = colour(curves.len(), None);
-            let dashed = step == "gone";
-            curves.push(Curve { name: format!("{subject}, {step}"), colour, dashed, points });
+            let (name, dashed) = (format!("{subject}, {step}"), step == "gone");
+            curves.push(Curve { name, colour: colour(0, None), dashed, points });
         }
+    }
+    // A subject that was measured at one number of clients alone gives no line.
+    if curves.iter().any(|curve| curve.points.len() > 1) {
+        curves.retain(|curve| curve.points.len() > 1);
+    }
+    for (index, curve) in curves.iter_mut().enumerate() {
+        curve.colour = colour(index, None);
     }
     Picture {
         file: "memory.svg",
