@@ -161,7 +161,7 @@ pub async fn serve(
         tokio::spawn(redirect(listener, tls, to, keeps));
     }
     // Beside the rest, to the end of the process.
-    tokio::spawn(memory::give_back());
+    memory::keep_giving_back();
     systemd::ready();
     let watched = Arc::clone(&gateway);
     // Beside the rest, to the end of the process.

@@ -7,6 +7,9 @@
 
 use std::time::Duration;
 
+/// Of the thread; it looks and sleeps.
+const STACK: usize = 256 * 1024;
+
 /// Between two looks.
 const PACE: Duration = Duration::from_secs(2);
 
@@ -21,22 +24,27 @@ const LARGE: libc::c_int = 1 << 20;
 #[cfg(target_env = "gnu")]
 const KEPT_AT_END: libc::c_int = 128 << 10;
 
-/// Gives memory back, for ever.
-pub(crate) async fn give_back() {
+/// Has memory given back as long as the process lives, by a thread of its own: it may take some
+/// milliseconds when there is much of it, for which nobody is to wait.
+pub(crate) fn keep_giving_back() {
     bound();
+    let thread = std::thread::Builder::new().name("memory".to_owned()).stack_size(STACK);
+    if let Err(error) = thread.spawn(give_back) {
+        tracing::warn!(%error, "memory that a burst takes is kept");
+    }
+}
+
+fn give_back() {
     // What stands between what is used cannot be given back, and is not asked for again.
     let mut stuck = 0;
     loop {
-        tokio::time::sleep(PACE).await;
+        std::thread::sleep(PACE);
         let Heap { kept, used } = Heap::now();
         stuck = kept.min(stuck);
         if kept <= stuck + KEPT_LEAST.max(used / KEPT_PART) {
             continue;
         }
-        // It takes some milliseconds when there is much of it.
-        if let Err(error) = tokio::task::spawn_blocking(release).await {
-            tracing::debug!(%error, "memory was not given back");
-        }
+        release();
         stuck = Heap::now().kept;
         tracing::debug!(kept, stuck, used, "memory given back");
     }
