@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use slackwater_lab::opensrf::{answers, connect, request};
@@ -179,7 +180,12 @@ async fn what_is_wrong_changes_nothing_and_is_said() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let told = String::from_utf8(output.stderr).unwrap();
         assert!(told.contains(expected) && told.contains("(nothing has changed)"), "{told}");
-        assert!(host.gateway.log().contains(expected), "{}", host.gateway.log());
+        // The gateway's stderr comes by another way than its answer.
+        let began = Instant::now();
+        while !host.gateway.log().contains(expected) {
+            assert!(began.elapsed() < Duration::from_secs(10), "{}", host.gateway.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         assert!(host.knock("Origin: https://b.example\r\n").await.contains(" 403 "));
     }
     std::fs::remove_file(&path).unwrap();
