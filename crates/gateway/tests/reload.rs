@@ -238,9 +238,9 @@ async fn hup_reads_it_again_and_follows_the_log_at_once() {
 
 /// Waits for what must come.
 async fn until(mut holds: impl FnMut() -> bool) {
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < std::time::Duration::from_secs(20), "it never came to hold");
+        assert!(began.elapsed() < Duration::from_secs(20), "it never came to hold");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
