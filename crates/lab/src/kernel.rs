@@ -69,11 +69,16 @@ pub fn children(pid: u32) -> io::Result<Vec<Pid>> {
 /// # Errors
 /// It is gone.
 pub fn cpu(pid: u32) -> io::Result<Duration> {
+    times(pid, 2)
+}
+
+/// The sum of so many times: utime, stime, and both of the children that were reaped.
+fn times(pid: u32, count: usize) -> io::Result<Duration> {
     let line = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name of the program, in brackets, may hold anything. utime and stime are fields 14 and
-    // 15 (proc_pid_stat(5)); the first behind the name is 3.
+    // The name of the program, in brackets, may hold anything. The times begin at field 14
+    // (proc_pid_stat(5)); the first behind the name is 3.
     let (_, fields) = line.rsplit_once(')').unwrap_or_default();
-    Ok(ticks(fields.split_ascii_whitespace().skip(11).take(2)))
+    Ok(ticks(fields.split_ascii_whitespace().skip(11).take(count)))
 }
 
 /// A process and all that come from it.
@@ -96,13 +101,8 @@ pub fn family(pid: u32) -> Vec<u32> {
 /// Its head is gone.
 pub fn family_cpu(pid: u32) -> io::Result<Duration> {
     cpu(pid)?;
-    let all = family(pid).into_iter().map(|one| {
-        let line = std::fs::read_to_string(format!("/proc/{one}/stat")).unwrap_or_default();
-        // Behind utime and stime stand those of the children who were reaped.
-        let (_, fields) = line.rsplit_once(')').unwrap_or_default();
-        ticks(fields.split_ascii_whitespace().skip(11).take(4))
-    });
-    Ok(all.sum())
+    // One that has ended meanwhile is among its parent's.
+    Ok(family(pid).into_iter().map(|one| times(one, 4).unwrap_or_default()).sum())
 }
 
 /// How much of the machine's memory a family has, in bytes. A page that several share counts once.
@@ -111,14 +111,9 @@ pub fn family_cpu(pid: u32) -> io::Result<Duration> {
 /// Its head is gone.
 pub fn family_memory(pid: u32) -> io::Result<u64> {
     resident(pid)?;
-    let all = family(pid).into_iter().map(|one| {
-        let rollup = std::fs::read_to_string(format!("/proc/{one}/smaps_rollup"));
-        let rollup = rollup.unwrap_or_default();
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-        kilobytes.map_or(0, |kilobytes: u64| kilobytes * 1024)
-    });
-    Ok(all.sum())
+    // One that has ended meanwhile has none.
+    let all = family(pid).into_iter().map(|one| bytes(one, "smaps_rollup", "Pss:"));
+    Ok(all.map(Result::unwrap_or_default).sum())
 }
 
 /// How many TCP connections a family has to a port at 127.0.0.1.
@@ -143,10 +138,16 @@ pub fn connections(pid: u32, port: u16) -> io::Result<usize> {
 /// # Errors
 /// It is gone.
 pub fn resident(pid: u32) -> io::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    bytes(pid, "status", "VmRSS:")
+}
+
+/// What a file about a process says of a size, in bytes.
+fn bytes(pid: u32, file: &str, name: &str) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
-    kilobytes.map(|kilobytes: u64| kilobytes * 1024).ok_or_else(|| io::Error::other("no VmRSS"))
+    let missing = || io::Error::other(format!("no {name}"));
+    kilobytes.map(|kilobytes: u64| kilobytes * 1024).ok_or_else(missing)
 }
 
 /// Processor time that this machine has been busy for, all processors together.

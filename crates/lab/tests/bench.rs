@@ -42,10 +42,13 @@ fn has(table: &str, scenario: &str, row: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_run_on_redis_does_all_with_each_subject_it_can_be_done_with() {
     let Some((lab, gateway)) = programs() else { return };
-    let peer = format!(
-        "{} serve --listen 127.0.0.1:{{port}} --bus {{bus}} --state-dir .",
-        gateway.display()
-    );
+    let peer = |name: &str, bus: &str| {
+        let program = gateway.display();
+        let command =
+            format!("{name}={program} serve --listen 127.0.0.1:{{port}} {bus} --state-dir .");
+        command.parse().unwrap()
+    };
+    let peers = vec![peer("other", "--bus {bus}"), peer("of-file", "--opensrf-config {config}")];
     let scenarios = vec![
         Scenario::Sequential,
         Scenario::Timed,
@@ -58,14 +61,13 @@ async fn a_short_run_on_redis_does_all_with_each_subject_it_can_be_done_with() {
         Scenario::Drain,
         Scenario::Reconnect,
     ];
-    let peers = vec![format!("other={peer}").parse().unwrap()];
     let plan = Plan { scenarios, peers, ..short(gateway) };
     let run = run(&lab, &plan).await.unwrap();
     let table = run.to_string();
     if !table.contains("gateway:redis") {
         return; // There is no redis-server, and it was said.
     }
-    for subject in ["bare:redis", "relay:redis", "gateway:redis", "peer:other"] {
+    for subject in ["bare:redis", "relay:redis", "gateway:redis", "peer:other", "peer:of-file"] {
         has(&table, "Closed loop", &format!("| 3 clients | {subject} |"));
         has(&table, "Open loop", &format!("| 200 calls/s | {subject} |"));
         has(&table, "Large", &format!("| answer in chunks | {subject} |"));

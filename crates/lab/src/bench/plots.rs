@@ -85,33 +85,34 @@ fn open(run: &Run) -> Picture {
 }
 
 fn rate(run: &Run) -> Picture {
-    let curves = run.subjects(Scenario::Closed).into_iter().enumerate().map(|(index, subject)| {
-        let name = subject.to_string();
-        curve(run, Scenario::Closed, index, subject, name, Figure::Rate, 1e-3)
-    });
     Picture {
         file: "rate.svg",
         title: "How many calls are made".to_owned(),
         axes: ("clients that call at once (log scale)", "thousand calls a second"),
         log: (true, false),
-        curves: curves.collect(),
+        curves: closed_loop_curves(run, Figure::Rate, 1e-3),
         legend: SeriesLabelPosition::UpperLeft,
     }
 }
 
 fn processor(run: &Run) -> Picture {
-    let curves = run.subjects(Scenario::Closed).into_iter().enumerate().map(|(index, subject)| {
-        let name = subject.to_string();
-        curve(run, Scenario::Closed, index, subject, name, Figure::Cpu, 1e3)
-    });
     Picture {
         file: "cpu.svg",
         title: "What a call costs the process between client and bus".to_owned(),
         axes: ("clients that call at once (log scale)", "processor time, ms a call"),
         log: (true, false),
-        curves: curves.filter(|curve| !curve.points.is_empty()).collect(),
+        curves: closed_loop_curves(run, Figure::Cpu, 1e3),
         legend: SeriesLabelPosition::UpperRight,
     }
+}
+
+/// A curve for each subject that has the figure.
+fn closed_loop_curves(run: &Run, figure: Figure, factor: f64) -> Vec<Curve> {
+    let subjects = run.subjects(Scenario::Closed).into_iter().enumerate();
+    let curves = subjects.map(|(index, subject)| {
+        curve(run, Scenario::Closed, index, subject, subject.to_string(), figure, factor)
+    });
+    curves.filter(|curve| !curve.points.is_empty()).collect()
 }
 
 /// What the cases of the memory scenario end in.
