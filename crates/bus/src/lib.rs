@@ -16,6 +16,7 @@ pub mod embedded;
 mod error;
 mod names;
 pub mod probe;
+mod prompt;
 mod recovery;
 pub mod redis;
 mod sender;

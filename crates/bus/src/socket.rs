@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::Error;
+use crate::prompt::Prompt;
 
 /// Where a bus's server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,12 +86,27 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Connects. The outer error is an operator's to mend.
 pub(crate) async fn connect(endpoint: &Endpoint) -> Result<io::Result<Box<dyn Duplex>>, Error> {
+    connect_by(endpoint, |stream| stream).await
+}
+
+/// The same to a server that may gather what is small.
+pub(crate) async fn connect_promptly(
+    endpoint: &Endpoint,
+) -> Result<io::Result<Box<dyn Duplex>>, Error> {
+    connect_by(endpoint, Prompt).await
+}
+
+async fn connect_by<S: Duplex + 'static>(
+    endpoint: &Endpoint,
+    by: fn(TcpStream) -> S,
+) -> Result<io::Result<Box<dyn Duplex>>, Error> {
     Ok(match endpoint {
-        Endpoint::Tcp { host, port } => tcp(host, *port).await.map(|stream| Box::new(stream) as _),
+        Endpoint::Tcp { host, port } => tcp(host, *port).await.map(|tcp| Box::new(by(tcp)) as _),
         Endpoint::Unix { path } => UnixStream::connect(path).await.map(|s| Box::new(s) as _),
         Endpoint::Tls { host, port, authorities } => {
             let connector = TlsConnector::from(Arc::new(tls(authorities.as_deref())?));
-            secured(&connector, host, *port).await.map(|stream| Box::new(stream) as _)
+            let opening = async { secured(&connector, host, by(tcp(host, *port).await?)).await };
+            opening.await.map(|stream| Box::new(stream) as _)
         }
     })
 }
@@ -102,13 +118,13 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn secured(
+async fn secured<S: Duplex>(
     connector: &TlsConnector,
     host: &str,
-    port: u16,
-) -> io::Result<TlsStream<TcpStream>> {
+    stream: S,
+) -> io::Result<TlsStream<S>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    connector.connect(name, tcp(host, port).await?).await
+    connector.connect(name, stream).await
 }
 
 pub(crate) fn tls(authorities: Option<&Path>) -> Result<ClientConfig, Error> {

@@ -81,7 +81,7 @@ async fn attempt(
 ) -> Result<Result<Stream, Trouble>, Error> {
     let nonce = format!("{:032x}", names::random()?);
     let login = Login::new(account.clone(), encryption, nonce);
-    match socket::connect(&site.endpoint).await? {
+    match socket::connect_promptly(&site.endpoint).await? {
         Ok(wire) => Ok(log_in(site, wire, login).await),
         Err(error) => Err(Error::explained(SERVER, &error, &site.endpoint).await),
     }

@@ -1,6 +1,6 @@
 //! What only an XMPP bus can do to a gateway, on a stock Prosody and a stock ejabberd.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use slackwater_bus::xmpp::stanza::{self, Head, Message as Stanza};
@@ -40,6 +40,7 @@ on_each_server!(
     whatever_a_client_writes_stays_text,
     what_nobody_serves_and_what_is_too_large_is_told_and_harms_nobody,
     a_session_whose_worker_is_gone_is_over_and_its_thread_begins_afresh,
+    the_parts_of_an_answer_do_not_wait_for_each_other,
 );
 
 /// The frames of a client, read one by one.
@@ -229,6 +230,31 @@ async fn a_session_whose_worker_is_gone_is_over_and_its_thread_begins_afresh(sit
             frame = client.frame() => assert_eq!(codes(&frame), [(2, 404)]),
         }
     }
+}
+
+/// A server that gathers what is small (Nagle's algorithm, as Prosody by default) sends the second
+/// part when the first is acknowledged; half of these answers took 40 ms when nobody hurried.
+async fn the_parts_of_an_answer_do_not_wait_for_each_other(site: &Site) {
+    const ANSWERS: usize = 60;
+    const LATE: Duration = Duration::from_millis(35);
+    let gateway = site.gateway(PROGRAM, &[]).await.unwrap();
+    let mut client = Client::of(&gateway).await;
+    let asked = json!({
+        "service": DEMO, "thread": "parts",
+        "osrf_msg": [ask(1, &format!("{DEMO}.stream"), &json!([2, 0.001]))],
+    });
+    let mut late = Vec::new();
+    for _ in 0..ANSWERS {
+        let began = Instant::now();
+        let mut told = codes(&client.asks(&asked).await);
+        while told.last() != Some(&(1, 205)) {
+            told.extend(codes(&client.frame().await));
+        }
+        assert_eq!(told.len(), 3, "{told:?}");
+        late.extend(Some(began.elapsed()).filter(|took| *took > LATE));
+    }
+    // A busy machine is late now and then.
+    assert!(late.len() < ANSWERS / 5, "{late:?}");
 }
 
 /// The port of the file is none of the usual ones: the server is asked what it is.
