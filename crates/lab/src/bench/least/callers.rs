@@ -49,12 +49,14 @@ impl Way {
             Self::Bus { account, router } if account.bus == Kind::Xmpp => Box::new(OnXmpp {
                 wire: xmpp::Wire::connect(account, &text::resource("bare", number))?,
                 router: format!("{router}@{}", account.domain),
+                thread: text::thread(number),
                 calls: 0,
             }),
             Self::Bus { account, router } => Box::new(OnBus {
                 wire: Wire::connect(account)?,
                 address: text::address(account, "bare", number),
                 list: format!("opensrf:router:{router}:{}", account.domain),
+                thread: text::thread(number),
                 calls: 0,
             }),
             Self::WebSocket(address) => Box::new(OnWebSocket::connect(*address, number)?),
@@ -66,6 +68,7 @@ struct OnBus {
     wire: Wire,
     address: String,
     list: String,
+    thread: String,
     calls: u64,
 }
 
@@ -81,7 +84,7 @@ impl Caller for OnBus {
         self.calls += 1;
         let to = text::any_worker_of(call.service);
         let request = text::request(self.calls, call.length);
-        let sent = text::envelope(&to, &self.address, "thread", "xid", &request);
+        let sent = text::envelope(&to, &self.address, &self.thread, text::XID, &request);
         self.wire.queue(&[b"RPUSH", self.list.as_bytes(), sent.as_bytes()]);
         self.wait();
         self.wire.flush()?;
@@ -101,6 +104,7 @@ impl Caller for OnBus {
 struct OnXmpp {
     wire: xmpp::Wire,
     router: String,
+    thread: String,
     calls: u64,
 }
 
@@ -109,7 +113,7 @@ impl Caller for OnXmpp {
         self.calls += 1;
         let to = format!("{}/{}", self.router, call.service);
         let request = text::request(self.calls, call.length);
-        self.wire.queue(&xmpp::message(&to, "", "thread", &request));
+        self.wire.queue(&xmpp::message(&to, "", &self.thread, &request));
         self.wire.flush()?;
         let mut answer = Answer::to(self.calls);
         loop {
@@ -138,7 +142,7 @@ impl OnWebSocket {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(handshake("/", "").as_bytes())?;
         let mut client =
-            Self { stream, unread: Vec::new(), thread: format!("thread {number}"), calls: 0 };
+            Self { stream, unread: Vec::new(), thread: text::thread(number), calls: 0 };
         let end = loop {
             if let Some(end) = client.unread.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
@@ -209,7 +213,7 @@ impl Caller for OnWebSocket {
 pub(in crate::bench) mod texts {
     /// What a WebSocket client sends for its call with this number.
     pub(in crate::bench) fn request(service: &str, trace: u64, length: Option<usize>) -> String {
-        super::text::wrapper(service, "a thread", &super::text::request(trace, length))
+        super::text::wrapper(service, &super::text::thread(1), &super::text::request(trace, length))
     }
 
     /// Whether a text ends the answer to a call.

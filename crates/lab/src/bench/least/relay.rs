@@ -134,7 +134,7 @@ fn envelope(sent: &str, from: &str) -> Option<String> {
     let service = text::between(sent, "\"service\":\"", "\"")?;
     let thread = text::between(sent, "\"thread\":\"", "\"")?;
     let messages = text::last_field(sent, "\"osrf_msg\":")?;
-    Some(text::envelope(&text::any_worker_of(service), from, thread, "", messages))
+    Some(text::envelope(&text::any_worker_of(service), from, thread, text::XID, messages))
 }
 
 async fn copy(client: &mut WebSocketStream<TcpStream>, popped: &str) -> io::Result<()> {

@@ -12,7 +12,7 @@ const SMALL: &str = "The tide waits for no man, but it can be asked.";
 pub(super) fn request(trace: u64, length: Option<usize>) -> String {
     let content = length.map_or_else(|| SMALL.to_owned(), text_of);
     format!(
-        r#"[{{"__c":"osrfMessage","__p":{{"threadTrace":{trace},"locale":"en-US","tz":"America/New_York","ingress":"lab","api_level":1,"type":"REQUEST","payload":{{"__c":"osrfMethod","__p":{{"method":"slackwater.demo.echo","params":["{content}"]}}}}}}}}]"#
+        r#"[{{"__c":"osrfMessage","__p":{{"threadTrace":{trace},"locale":"en-US","tz":"America/New_York","ingress":"ws-translator-v2","api_level":1,"type":"REQUEST","payload":{{"__c":"osrfMethod","__p":{{"method":"slackwater.demo.echo","params":["{content}"]}}}}}}}}]"#
     )
 }
 
@@ -100,6 +100,14 @@ pub(super) fn is_last(text: &str) -> bool {
 }
 
 const LAST: &[u8] = b"\"statusCode\":\"205\"";
+
+/// The name of a conversation, as OpenSRF's browser library makes them.
+pub(super) fn thread(number: u64) -> String {
+    format!("0.{number:016}1795352337312")
+}
+
+/// A log trace id, as OpenSRF's C code makes them.
+pub(super) const XID: &str = "1795352337312250";
 
 /// What a WebSocket client sends.
 pub(super) fn wrapper(service: &str, thread: &str, messages: &str) -> String {

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::text::between;
+use super::text::{XID, between};
 use crate::bus::Account;
 
 /// A message.
@@ -25,7 +25,7 @@ pub(super) struct Stanza {
 pub(super) fn message(to: &str, asker: &str, thread: &str, body: &str) -> String {
     let body = body.replace('&', "&amp;").replace('<', "&lt;");
     format!(
-        r#"<message to="{to}"><opensrf router_from="{asker}" router_to="" router_class="" router_command="" osrf_xid="x"/><thread>{thread}</thread><body>{body}</body></message>"#
+        r#"<message to="{to}"><opensrf router_from="{asker}" router_to="" router_class="" router_command="" osrf_xid="{XID}"/><thread>{thread}</thread><body>{body}</body></message>"#
     )
 }
 
