@@ -18,19 +18,19 @@ pub(crate) fn log(client: &impl Display, host: impl FnOnce() -> String, event: &
             }
         }
         Event::Settled { service, method, thread, trace, xid, outcome, took } => {
-            let (age, trace, xid) = (took.as_secs_f64(), trace.to_string(), xid.as_deref());
+            let (age, xid) = (took.as_secs_f64(), xid.as_deref());
             match outcome {
                 Outcome::CutOff => {
-                    tracing::warn!(%client, service, method, thread, trace, xid, age, "request cut off");
+                    tracing::warn!(%client, service, method, thread, %trace, xid, age, "request cut off");
                 }
                 Outcome::BusLost | Outcome::ServiceGone => tracing::info!(
-                    %client, service, method, thread, trace, xid, age, ?outcome, "request lost"
+                    %client, service, method, thread, %trace, xid, age, ?outcome, "request lost"
                 ),
                 Outcome::Complete
                 | Outcome::ErrorStatus
                 | Outcome::Refused
                 | Outcome::ClientGone => {
-                    tracing::debug!(%client, service, method, thread, trace, xid, age, ?outcome, "settled");
+                    tracing::debug!(%client, service, method, thread, %trace, xid, age, ?outcome, "settled");
                 }
             }
         }

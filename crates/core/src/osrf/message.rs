@@ -195,7 +195,8 @@ impl<'a> Edits<'a> {
             } else {
                 ","
             };
-            self.changes.push((start + 1, start + 1, format!("\"{key}\":{value}{comma}")));
+            let added = ["\"", key, "\":", value, comma].concat();
+            self.changes.push((start + 1, start + 1, added));
         }
     }
 

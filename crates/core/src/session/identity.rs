@@ -18,7 +18,7 @@ impl ClientId {
     /// 32 hexadecimal digits, a dot, a number; at most 53 of the 64 bytes that OpenSRF allows.
     pub fn thread(self, number: u64) -> String {
         let mut thread = String::with_capacity(53);
-        thread.push_str(self.digits(&mut [0; 32]));
+        thread.push_str(digits(&self.0.to_be_bytes(), &mut [0; 32]));
         // Writing to a text cannot fail.
         write!(thread, ".{number}").ok();
         thread
@@ -40,23 +40,31 @@ impl ClientId {
     }
 }
 
-impl ClientId {
-    /// All 32 digits. The formatter of numbers would pad them one by one.
-    fn digits(self, room: &mut [u8; 32]) -> &str {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        for (pair, byte) in room.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 0xf)];
-        }
-        // Digits are text.
-        std::str::from_utf8(room).unwrap_or_default()
+impl fmt::Display for ClientId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(digits(&self.0.to_be_bytes(), &mut [0; 32]))
     }
 }
 
-impl fmt::Display for ClientId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.digits(&mut [0; 32]))
+/// A log trace id that is the gateway's own: 16 hexadecimal digits of a session's, a hyphen, a
+/// number; at most 37 of the 64 bytes that OpenSRF allows.
+pub(super) fn xid(seed: u64, number: u64) -> String {
+    let mut xid = String::with_capacity(37);
+    xid.push_str(digits(&seed.to_be_bytes(), &mut [0; 16]));
+    // Writing to a text cannot fail.
+    write!(xid, "-{number}").ok();
+    xid
+}
+
+/// The hexadecimal digits of `bytes`, two each. The formatter of numbers would pad them one by one.
+fn digits<'a>(bytes: &[u8], room: &'a mut [u8]) -> &'a str {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in room.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
     }
+    // Digits are text.
+    std::str::from_utf8(room).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -351,10 +351,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.writer.waiting() > 0 {
             let mut slices = [IoSlice::new(&[]); PIECES];
+            let mut count = 0;
             for (slice, piece) in slices.iter_mut().zip(self.writer.pieces()) {
                 *slice = IoSlice::new(piece);
+                count += 1;
             }
-            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &slices))?;
+            let slices = &slices[..count];
+            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

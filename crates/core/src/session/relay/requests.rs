@@ -11,6 +11,7 @@ use crate::osrf::envelope::{Outgoing, Recipient};
 use crate::osrf::message::{BadMessage, Kind, Message};
 use crate::osrf::status::{Status, error_reply, status_reply};
 use crate::osrf::wrapper::{self, Fault, Service, Xid};
+use crate::session::identity::xid;
 use crate::session::ledger::{Bond, Conversation, Held, Request};
 use crate::session::{Output, Session};
 
@@ -81,7 +82,7 @@ impl Session<Relay> {
             .map(|message| message.trace)
             .collect();
         let texts: Vec<&str> = part.iter().map(|message| message.text.as_str()).collect();
-        let body = format!("[{}]", texts.join(","));
+        let body = ["[", &texts.join(","), "]"].concat();
         let asks = || part.iter().filter(|message| message.kind == Kind::Request);
         let params: Vec<String> = match &self.config.activity {
             Some(shown) => asks().map(|ask| shown.show(&ask.method, ask.params)).collect(),
@@ -297,6 +298,6 @@ impl Session<Relay> {
     }
 
     fn make_xid(&self) -> String {
-        format!("{:016x}-{}", self.upstream.xid_seed, self.upstream.messages)
+        xid(self.upstream.xid_seed, self.upstream.messages)
     }
 }
