@@ -142,6 +142,7 @@ impl<E: FarEnd> Client<E> {
             let standing = Standing {
                 unwritten: bytes(self.websocket.unwritten()),
                 half_read: bytes(self.websocket.half_read()),
+                held: self.session.held_bytes(),
                 phase: self.session.phase(),
                 holds: self.session.holds(),
             };

@@ -58,10 +58,18 @@ pub(crate) struct Standing {
     pub(crate) unwritten: usize,
     /// Bytes of messages that are not whole yet.
     pub(crate) half_read: usize,
+    /// Bytes of requests that wait behind a CONNECT.
+    pub(crate) held: usize,
     /// What the session is at.
     pub(crate) phase: Phase,
     /// Whether it holds a drain: something is pending, or a session is open.
     pub(crate) holds: bool,
+}
+
+impl Standing {
+    /// Of a client that has just come.
+    const NEW: Self =
+        Self { unwritten: 0, half_read: 0, held: 0, phase: Phase::Open, holds: false };
 }
 
 impl Queue {
@@ -71,7 +79,7 @@ impl Queue {
     }
 
     fn all(&self) -> usize {
-        self.to_read() + self.standing.half_read
+        self.to_read() + self.standing.half_read + self.standing.held
     }
 }
 
@@ -84,7 +92,7 @@ impl Mailbox {
             letters: VecDeque::new(),
             bytes: 0,
             overflowed: false,
-            standing: Standing { unwritten: 0, half_read: 0, phase: Phase::Open, holds: false },
+            standing: Standing::NEW,
             counted: 0,
         };
         Self { waiting, queue: Mutex::new(queue), arrival: Notify::new() }
@@ -203,7 +211,7 @@ mod tests {
     }
 
     fn unwritten(bytes: usize) -> Standing {
-        Standing { unwritten: bytes, half_read: 0, phase: Phase::Open, holds: false }
+        Standing { unwritten: bytes, ..Standing::NEW }
     }
 
     #[tokio::test]
@@ -239,10 +247,10 @@ mod tests {
         let waiting = Arc::new(Waiting::new(1_000));
         let [greedy, modest] = [(); 2].map(|()| Mailbox::new(10_000, Arc::clone(&waiting)));
         modest.deliver(envelope(300));
-        assert!(!greedy.report(Standing { half_read: 650, ..unwritten(0) }));
+        assert!(!greedy.report(Standing { half_read: 300, held: 350, ..unwritten(0) }));
         modest.deliver(envelope(100));
         assert_eq!(modest.take().await.len(), 2, "he has less than half: both have come");
-        assert!(greedy.report(Standing { half_read: 660, ..unwritten(0) }));
+        assert!(greedy.report(Standing { half_read: 300, held: 360, ..unwritten(0) }));
         // What was taken counts until it is known what has become of it.
         assert!(waiting.is_pressed());
         modest.report(unwritten(0));

@@ -1,5 +1,5 @@
 //! What waits for, and of, all clients together: answers that they have not read, messages that are
-//! half here.
+//! half here, requests behind a CONNECT.
 //!
 //! Law: it stays within a bound whatever clients do. From half of it on new clients are answered 503,
 //! and so are new requests of clients for whom much waits already. Past it, whoever has more than an

@@ -371,6 +371,11 @@ impl<U: Upstream> Session<U> {
         !self.upstream.owes_nothing()
     }
 
+    /// Bytes from the client that wait until the upstream can take them.
+    pub fn held_bytes(&self) -> usize {
+        self.upstream.held_bytes()
+    }
+
     /// Whether nothing is in flight, either way, on this connection (DRAIN.md, slack water).
     fn is_slack(&self) -> bool {
         self.upstream.owes_nothing() && !self.unwritten && !self.traffic.mid_message

@@ -390,6 +390,11 @@ impl Upstream for Program {
         decides && self.book.is_empty() && !self.waits && self.quiet_at.is_none()
     }
 
+    /// Nothing is read from the client that the program cannot take.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     fn on_message(session: &mut Session<Self>, message: Message, now: Instant) {
         let (notices, requests) = session.read(&message);
         if requests > 0 {

@@ -26,6 +26,9 @@ pub trait Upstream: fmt::Debug + Sized {
     /// Whether nothing is owed to the client: its part of slack water.
     fn owes_nothing(&self) -> bool;
 
+    /// Bytes from the client that wait until the upstream can take them.
+    fn held_bytes(&self) -> usize;
+
     /// A message from the client, on a connection that is open or draining.
     fn on_message(session: &mut Session<Self>, message: Message, now: Instant);
 

@@ -266,7 +266,7 @@ pub struct ServeOptions {
     /// Stateful sessions of one client [default: 64]
     #[arg(long, env = "SLACKWATER_MAX_SESSIONS", value_name = "N", help_heading = "Limits")]
     pub max_sessions: Option<Count>,
-    /// Bytes that wait for one client [default: 16MiB]
+    /// Bytes that wait for one client [default: 64MiB]
     #[arg(long, env = "SLACKWATER_MAX_QUEUED_BYTES", value_name = "SIZE", help_heading = "Limits")]
     pub max_queued_bytes: Option<Size>,
     /// Bytes that wait for all clients; from half of it on new clients get 503 [default: 512MiB]

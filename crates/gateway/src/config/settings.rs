@@ -399,7 +399,7 @@ impl Settings {
                 depth,
                 requests_in_flight: count(options.max_requests_in_flight, 256),
                 sessions: count(options.max_sessions, 64),
-                queued_bytes: size(options.max_queued_bytes, 16 << 20),
+                queued_bytes: size(options.max_queued_bytes, 64 << 20),
                 total_queued_bytes: size(options.max_total_queued_bytes, 512 << 20),
                 connections_per_address: options.max_connections_per_address.map(Count::get),
                 handshakes_per_address: options

@@ -1,18 +1,23 @@
 //! Attacks on memory: clients that do not read, and messages that are never whole.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use slackwater_lab::bus::redis::server::{DOMAIN, Server};
+use slackwater_lab::kernel::resident;
 use slackwater_lab::opensrf;
+use slackwater_lab::process::Gateway;
 use slackwater_lab::proof::length;
-use slackwater_lab::raw::{RawClient, opcode};
+use slackwater_lab::raw::{Message, RawClient, opcode};
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
 use crate::{DEMO, Ground, floor_beside_bulk};
 
 /// A request for an answer of so many bytes.
-fn asks(bytes: usize) -> String {
-    opensrf::request(DEMO, "t", 1, "slackwater.demo.bytes", &json!([bytes]))
+fn ask(trace: u32, bytes: usize) -> String {
+    opensrf::request(DEMO, "t", trace, "slackwater.demo.bytes", &json!([bytes]))
 }
 
 /// The most memory taken while something is awaited.
@@ -33,7 +38,7 @@ async fn who_never_reads_is_dropped_and_all_that_waited_for_him() {
     let mut clients = Vec::new();
     for _ in 0..20 {
         let mut client = ground.gateway.connect().await.unwrap();
-        client.send_text(&asks(8 << 20)).await.unwrap();
+        client.send_text(&ask(1, 8 << 20)).await.unwrap();
         clients.push(client);
     }
     let began = Instant::now();
@@ -52,6 +57,76 @@ async fn who_never_reads_is_dropped_and_all_that_waited_for_him() {
     ground.endured_within(floor_beside_bulk(), what, taken).await;
 }
 
+/// A slow line is no attack: whoever reads at all gets what he has asked for, by and by.
+#[tokio::test]
+async fn who_is_far_behind_gets_all_that_he_has_asked_for() {
+    let ground = Ground::start(&[]).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let stream = socket.connect(ground.address()).await.unwrap();
+    let mut client = RawClient::over(stream, "/").await.unwrap();
+    for trace in 1..=3 {
+        client.send_text(&ask(trace, 8 << 20)).await.unwrap();
+    }
+    let began = Instant::now();
+    // The rest is with the kernel.
+    while most_queued(&ground).await <= 16 << 20 {
+        assert!(began.elapsed() < Duration::from_secs(60), "too little waits");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // It is read when the others are.
+    client.send_text(&ask(4, 1)).await.unwrap();
+    let mut answered = HashSet::new();
+    while answered.len() < 4 {
+        let Message::Text(text) = client.read_message().await.unwrap() else { panic!("closed") };
+        let finals = opensrf::answers(&text).into_iter().filter(|answer| answer.is_final());
+        answered.extend(finals.map(|answer| (answer.trace, answer.code)));
+    }
+    assert_eq!(answered, HashSet::from([(1, 205), (2, 205), (3, 205), (4, 205)]));
+    let taken = ground.taken();
+    drop(client);
+    ground.endured_within(floor_beside_bulk(), "one that reads 24 MiB late", taken).await;
+}
+
+/// The most bytes that wait for one client.
+async fn most_queued(ground: &Ground) -> u64 {
+    let connections = ground.gateway.control("GET", "/connections", "").await.unwrap();
+    let queued = connections.as_array().unwrap().iter().map(|one| one["queued_bytes"].as_u64());
+    queued.flatten().max().unwrap_or(0)
+}
+
+/// Without a router nobody answers a CONNECT, and what follows it waits.
+#[tokio::test]
+async fn requests_behind_a_connect_stay_within_the_bound_of_all() {
+    let Some(server) = Server::start().await.unwrap() else { return };
+    let url = server.account("gateway", DOMAIN).url();
+    let options = ["--bus", &url, "--max-total-queued-bytes", "64MiB", "--close-timeout", "1s"];
+    let gateway = Gateway::start(crate::PROGRAM, &options).await.unwrap();
+    let before = resident(gateway.pid()).unwrap();
+    let held = opensrf::request(DEMO, "t", 1, "echo", &json!(["x".repeat(1 << 20)]));
+    let mut attackers = Vec::new();
+    // 40 of 8 MiB would be 320.
+    for _ in 0..40 {
+        let Ok(mut client) = gateway.connect().await else { continue };
+        if client.send_text(&opensrf::connect(DEMO, "t")).await.is_err() {
+            continue;
+        }
+        for _ in 0..8 {
+            if client.send_text(&held).await.is_err() {
+                break;
+            }
+        }
+        attackers.push(client);
+    }
+    // From half of the bound on nobody is let in.
+    assert!(attackers.len() < 10, "{} hold 8 MiB each", attackers.len());
+    let status = gateway.status().await.unwrap();
+    assert!(status["held"].as_u64() >= Some(8), "{status}");
+    let most = resident(gateway.pid()).unwrap().saturating_sub(before);
+    // Beside what waits there is what was read last, and what an allocator keeps.
+    assert!(most < 160 << 20, "{most} bytes");
+}
+
 #[tokio::test]
 async fn a_thousand_large_answers_at_once_stay_within_the_bound_of_all() {
     let many = length(40, 1_000);
@@ -61,7 +136,7 @@ async fn a_thousand_large_answers_at_once_stay_within_the_bound_of_all() {
         let mut client = ground.gateway.connect().await.unwrap();
         client.patience = Duration::from_secs(120);
         readers.spawn(async move {
-            if client.send_text(&asks(10 << 20)).await.is_err() {
+            if client.send_text(&ask(1, 10 << 20)).await.is_err() {
                 return Outcome::Closed;
             }
             answered(&mut client).await

@@ -65,6 +65,10 @@ impl Upstream for Relay {
         self.ledger.is_empty()
     }
 
+    fn held_bytes(&self) -> usize {
+        self.ledger.held_bytes()
+    }
+
     fn on_message(session: &mut Session<Self>, message: Message, now: Instant) {
         session.upstream.messages += 1;
         match message {
