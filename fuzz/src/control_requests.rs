@@ -9,7 +9,7 @@ pub fn control_api(data: &[u8]) {
         assert!(!said.is_empty() && said.len() < 4_096, "{said}");
     }
     if let Ok(text) = std::str::from_utf8(data) {
-        drop(selection(Some(text)));
+        let _understood = selection(Some(text));
     }
     let key = Key::random().expect("randomness");
     let mut headers = HeaderMap::new();

@@ -51,6 +51,7 @@ fn read(
     loop {
         match reader.read(&mut bytes, inflater) {
             Ok(Some(message)) => messages.push(message),
+            Ok(None) if reader.is_inflating() => {}
             Ok(None) => {
                 assert!(bytes.is_empty(), "what is no message yet is taken whole");
                 return (messages, None);

@@ -1,7 +1,8 @@
 //! The payload of one message, deflated and inflated (RFC 7692 §7.2).
 //!
 //! Law: no message knows of the one before it, so that a client that is idle holds nothing: one
-//! deflater and one inflater serve all clients of a thread. What is inflated has a bound.
+//! deflater and one inflater serve all clients of a thread. What is inflated has a bound, and a large
+//! message comes in pieces, so that others are served in between.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
@@ -69,43 +70,102 @@ impl Inflater {
     /// # Errors
     /// It is broken, or has more than `max` bytes.
     pub fn inflate(&mut self, deflated: &[u8], max: usize) -> Result<Vec<u8>, Undone> {
-        let decompress = self.0.get_or_insert_with(|| Decompress::new(false));
+        let mut inflation = self.begin(deflated.to_vec());
+        while !inflation.go_on(max)? {}
+        Ok(self.end(inflation))
+    }
+
+    /// Begins with a message. Until it has ended another can be begun, which costs another 50 KiB.
+    pub(super) fn begin(&mut self, deflated: Vec<u8>) -> Inflation {
+        let mut decompress = self.0.take().unwrap_or_else(|| Decompress::new(false));
         decompress.reset(false);
-        let mut payload = Vec::new();
-        for part in [deflated, &TAIL] {
-            let mut part = part;
-            let mut ended = false;
-            while !ended {
-                if payload.len() == payload.capacity() {
-                    // One byte more than is allowed shows that it is too much.
-                    let wanted = (payload.len() * 2).max(deflated.len() * 4).max(256);
-                    let wanted = wanted.min(max.saturating_add(1));
-                    payload.reserve_exact(wanted.max(payload.len() + 1) - payload.len());
+        Inflation { decompress, deflated, in_tail: false, taken: 0, payload: Vec::new() }
+    }
+
+    /// The message that has been inflated.
+    pub(super) fn end(&mut self, inflation: Inflation) -> Vec<u8> {
+        self.0 = Some(inflation.decompress);
+        inflation.payload
+    }
+}
+
+/// A message on its way to be inflated.
+#[derive(Debug)]
+pub(super) struct Inflation {
+    decompress: Decompress,
+    deflated: Vec<u8>,
+    /// It is at [`TAIL`], and no longer at `deflated`.
+    in_tail: bool,
+    /// So many bytes of that are done with.
+    taken: usize,
+    payload: Vec<u8>,
+}
+
+/// About so many bytes, deflated or not, are worked on at once, for a tenth of a millisecond.
+const PIECE: usize = 64 * 1024;
+
+impl Inflation {
+    /// Goes on for a piece; whether the message has come to its end.
+    pub(super) fn go_on(&mut self, max: usize) -> Result<bool, Undone> {
+        let mut done = 0;
+        while done < PIECE {
+            let part = if self.in_tail { &TAIL[..] } else { &self.deflated };
+            let rest = part.get(self.taken..).unwrap_or_default();
+            let begin = self.payload.len();
+            if begin == self.payload.capacity() {
+                // One byte more than is allowed shows that it is too much.
+                let wanted = (begin * 2).max(self.deflated.len() * 4).max(256);
+                let wanted = wanted.min(max.saturating_add(1));
+                self.payload.reserve_exact(wanted.max(begin + 1) - begin);
+            }
+            self.payload.resize(self.payload.capacity().min(begin + PIECE), 0);
+            let (taken, given) = (self.decompress.total_in(), self.decompress.total_out());
+            let status = self
+                .decompress
+                .decompress(
+                    &rest[..rest.len().min(PIECE)],
+                    &mut self.payload[begin..],
+                    FlushDecompress::Sync,
+                )
+                .map_err(|_| Undone::Broken)?;
+            let taken = bytes(self.decompress.total_in() - taken);
+            let given = bytes(self.decompress.total_out() - given);
+            self.payload.truncate(begin + given);
+            if self.payload.len() > max {
+                return Err(Undone::TooBig);
+            }
+            self.taken += taken;
+            done += taken + given;
+            let is_empty = taken == rest.len();
+            let ended = match status {
+                // A final block (RFC 7692 §7.2.3.5); nothing but padding may stand behind it.
+                Status::StreamEnd => {
+                    self.decompress.reset(false);
+                    is_empty
                 }
-                let (taken, given) = (decompress.total_in(), decompress.total_out());
-                let status = decompress
-                    .decompress_vec(part, &mut payload, FlushDecompress::Sync)
-                    .map_err(|_| Undone::Broken)?;
-                let taken = decompress.total_in() - taken;
-                let given = decompress.total_out() - given;
-                if payload.len() > max {
-                    return Err(Undone::TooBig);
-                }
-                part = &part[usize::try_from(taken).unwrap_or(part.len())..];
-                match status {
-                    // A final block (RFC 7692 §7.2.3.5); nothing but padding may stand behind it.
-                    Status::StreamEnd => {
-                        decompress.reset(false);
-                        ended = part.is_empty();
-                    }
-                    Status::Ok | Status::BufError if taken > 0 || given > 0 => {}
-                    // With room for more: it has given all that it can.
-                    Status::Ok | Status::BufError if part.is_empty() => ended = true,
-                    Status::Ok | Status::BufError => return Err(Undone::Broken),
-                }
+                Status::Ok | Status::BufError if taken > 0 || given > 0 => false,
+                // With room for more: it has given all that it can.
+                Status::Ok | Status::BufError if is_empty => true,
+                Status::Ok | Status::BufError => return Err(Undone::Broken),
+            };
+            if ended && self.in_tail {
+                self.payload.shrink_to_fit();
+                return Ok(true);
+            }
+            if ended {
+                (self.in_tail, self.taken) = (true, 0);
             }
         }
-        payload.shrink_to_fit();
-        Ok(payload)
+        Ok(false)
     }
+
+    /// Bytes that it holds.
+    pub(super) fn held(&self) -> usize {
+        self.deflated.len() + self.payload.len()
+    }
+}
+
+/// Of what is in memory.
+fn bytes(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,9 +1,9 @@
 //! What a client sends: frames to messages.
 //!
 //! Law: the first thing that is wrong ends it, at the byte at which it shows. What is held is never
-//! more than has come, and never more than one message may have.
+//! more than has come, and never more than one message may have, deflated and inflated.
 
-use super::compression::{Inflater, Undone};
+use super::compression::{Inflater, Inflation, Undone};
 use super::{COMPRESSED, FINAL, MASKED, MAX_CONTROL, Opcode, RESERVED, can_be_sent};
 
 /// A message of the client's.
@@ -48,6 +48,14 @@ pub struct Reader {
     message: Option<Partial>,
     /// The payload so far of a control frame.
     control: Vec<u8>,
+    /// The message that has come whole and is being inflated.
+    inflating: Option<Box<Inflating>>,
+}
+
+#[derive(Debug)]
+struct Inflating {
+    text: bool,
+    inflation: Inflation,
 }
 
 /// The bytes of a header so far: two, of extended length none, two or eight, and the mask.
@@ -91,10 +99,12 @@ impl Reader {
             frame: None,
             message: None,
             control: Vec::new(),
+            inflating: None,
         }
     }
 
-    /// Takes bytes up to the end of the next message, or all of them if it does not end here.
+    /// Takes bytes up to the end of the next message, or all of them if it does not end here; while
+    /// it [is inflating](Self::is_inflating), none.
     ///
     /// # Errors
     /// The client has broken the protocol or a limit. Nothing that it sends from here on means
@@ -105,6 +115,14 @@ impl Reader {
         inflater: &mut Inflater,
     ) -> Result<Option<Message>, Violation> {
         loop {
+            if let Some(mut inflating) = self.inflating.take() {
+                if inflating.inflation.go_on(self.max_message)? {
+                    let payload = inflater.end(inflating.inflation);
+                    return message(inflating.text, payload).map(Some);
+                }
+                self.inflating = Some(inflating);
+                return Ok(None);
+            }
             let frame = if let Some(frame) = &mut self.frame {
                 frame
             } else {
@@ -131,24 +149,39 @@ impl Reader {
             if opcode.is_control() {
                 return control(opcode, std::mem::take(&mut self.control)).map(Some);
             }
-            if last && let Some(message) = self.message.take() {
-                return message.end(inflater, self.max_message).map(Some);
+            if last && let Some(Partial { text, compressed, payload, .. }) = self.message.take() {
+                if !compressed {
+                    return message(text, payload).map(Some);
+                }
+                let inflation = inflater.begin(payload);
+                self.inflating = Some(Box::new(Inflating { text, inflation }));
+                continue;
             }
             self.judge_text()?;
         }
     }
 
-    /// Whether the client stands inside a frame, or between the fragments of a message.
+    /// Whether a message that has come whole is still being inflated: ask again, with more bytes or
+    /// without. Others can be served in between.
+    #[must_use]
+    pub fn is_inflating(&self) -> bool {
+        self.inflating.is_some()
+    }
+
+    /// Whether the client stands inside a frame, or between the fragments of a message, or there is
+    /// more to be done for one that is whole.
     #[must_use]
     pub fn mid_message(&self) -> bool {
-        self.header.seen > 0 || self.frame.is_some() || self.message.is_some()
+        let between = self.frame.is_some() || self.message.is_some();
+        self.header.seen > 0 || between || self.is_inflating()
     }
 
     /// Bytes of messages that have not ended.
     #[must_use]
     pub fn held(&self) -> usize {
         let message = self.message.as_ref().map_or(0, |message| message.payload.len());
-        usize::from(self.header.seen) + message + self.control.len()
+        let inflating = self.inflating.as_ref().map_or(0, |inflating| inflating.inflation.held());
+        usize::from(self.header.seen) + message + self.control.len() + inflating
     }
 
     /// Bytes that room was made for.
@@ -302,23 +335,22 @@ impl Partial {
         }
         Ok(())
     }
+}
 
-    fn end(self, inflater: &mut Inflater, max_message: usize) -> Result<Message, Violation> {
-        let payload = if self.compressed {
-            inflater.inflate(&self.payload, max_message).map_err(|undone| match undone {
-                Undone::TooBig => TOO_BIG,
-                Undone::Broken => {
-                    Violation { code: 1007, reason: "what is said to be deflated is not" }
-                }
-            })?
-        } else {
-            self.payload
-        };
-        if self.text {
-            String::from_utf8(payload).map(Message::Text).map_err(|_| NOT_UTF8)
-        } else {
-            Ok(Message::Binary(payload))
+impl From<Undone> for Violation {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::TooBig => TOO_BIG,
+            Undone::Broken => Self { code: 1007, reason: "what is said to be deflated is not" },
         }
+    }
+}
+
+fn message(text: bool, payload: Vec<u8>) -> Result<Message, Violation> {
+    if text {
+        String::from_utf8(payload).map(Message::Text).map_err(|_| NOT_UTF8)
+    } else {
+        Ok(Message::Binary(payload))
     }
 }
 

@@ -52,8 +52,12 @@ fn read(reader: &mut Reader, bytes: &[u8], pieces: &[usize]) -> Result<Vec<Messa
     for length in pieces.iter().cycle() {
         let (mut piece, behind) =
             rest.split_at((*length).clamp(1, rest.len().max(1)).min(rest.len()));
-        while let Some(message) = reader.read(&mut piece, &mut inflater)? {
-            messages.push(message);
+        loop {
+            match reader.read(&mut piece, &mut inflater)? {
+                Some(message) => messages.push(message),
+                None if reader.is_inflating() => {}
+                None => break,
+            }
         }
         assert!(piece.is_empty(), "what is no message yet is taken whole");
         if behind.is_empty() {
@@ -229,6 +233,31 @@ fn a_bomb_is_too_big_and_makes_no_more_room_than_a_message_may_have() {
     assert_eq!(code(&frame(COMPRESSED_TEXT, &deflated), true), 1009);
     let inflated = Inflater::default().inflate(&deflated, 50 << 20).unwrap();
     assert_eq!(inflated.capacity(), 50 << 20);
+}
+
+#[test]
+fn a_large_message_is_inflated_in_pieces() {
+    let content = "tide ".repeat(1 << 17);
+    let deflated = Deflater::default().deflate(content.as_bytes(), 15).unwrap();
+    let bytes = [frame(COMPRESSED_TEXT, &deflated), frame(TEXT, b"next")].concat();
+    let mut other = Deflater::default().deflate(&[b'x'; 300], 15).unwrap();
+    other = frame(COMPRESSED_TEXT, &other);
+    let (mut reader, mut inflater) = (Reader::new(1 << 20, true), Inflater::default());
+    let (mut rest, mut pieces) = (&bytes[..], 0);
+    let whole = loop {
+        if let Some(message) = reader.read(&mut rest, &mut inflater).unwrap() {
+            break message;
+        }
+        pieces += 1;
+        assert!(reader.is_inflating() && reader.mid_message() && reader.held() > deflated.len());
+        // The same inflater serves another meanwhile.
+        let mut between = Reader::new(1 << 20, true);
+        let served = between.read(&mut &other[..], &mut inflater).unwrap();
+        assert_eq!(served, Some(text(&"x".repeat(300))));
+    };
+    assert_eq!((whole, reader.is_inflating()), (text(&content), false));
+    assert!(pieces >= content.len() / (128 * 1024), "{pieces}");
+    assert_eq!(reader.read(&mut rest, &mut inflater).unwrap(), Some(text("next")));
 }
 
 #[test]

@@ -1,4 +1,6 @@
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -6,7 +8,7 @@ use slackwater_core::websocket::negotiate;
 use slackwater_lab::raw::{self, End, Frame, RawClient, frame, opcode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufStream, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::unconstrained;
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::timeout;
 
 use super::*;
@@ -318,6 +320,36 @@ async fn what_was_agreed_on_is_compressed_from_the_threshold_on_and_no_more_than
     compressed[0] |= 0x40;
     client.write_all(&compressed).await.unwrap();
     assert_eq!(ready_events(&mut websocket), [Event::Text("y".repeat(1000))]);
+}
+
+#[tokio::test]
+async fn while_a_large_message_is_inflated_others_have_their_turns() {
+    let (mut client, stream) = duplex(64 * 1024);
+    let mut websocket = WebSocket::new(stream, &[], SETTINGS, negotiate(["permessage-deflate"]));
+    let content = vec![b'y'; 1 << 20];
+    let deflated = Deflater::default().deflate(&content, 15).unwrap();
+    let mut compressed = frame(opcode::TEXT, true, &deflated);
+    compressed[0] |= 0x40;
+    // All of it comes at once, and something behind it.
+    compressed.extend(frame(opcode::TEXT, true, b"next"));
+    assert!(compressed.len() < READ);
+    client.write_all(&compressed).await.unwrap();
+    assert_eq!(ready_events(&mut websocket), [], "polled once, and dropped");
+    assert!(websocket.mid_message() && websocket.half_read() > 64 * 1024);
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            counts.fetch_add(1, Ordering::Relaxed);
+            yield_now().await;
+        }
+    });
+    let text = String::from_utf8(content).unwrap();
+    assert_eq!(websocket.next().await, Ok(Event::Text(text)));
+    assert!(turns.load(Ordering::Relaxed) > 8, "{turns:?}");
+    other.abort();
+    assert_eq!(websocket.next().await, Ok(Event::Text("next".to_owned())));
+    assert!(!websocket.mid_message());
 }
 
 /// As TLS does.
