@@ -239,7 +239,7 @@ async fn a_peer_that_pings_and_does_not_read_is_not_read_from() {
     let flood = tokio::spawn(async move { client.write_all(&pings).await });
     for _ in 0..10_000 {
         ready_events(&mut websocket);
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
     assert!(!flood.is_finished());
     assert_eq!(websocket.pongs_queued, MAX_PONGS_QUEUED);
