@@ -101,8 +101,8 @@ pub(super) struct Inflation {
     payload: Vec<u8>,
 }
 
-/// About so many bytes, deflated or not, are worked on at once, for a tenth of a millisecond.
-const PIECE: usize = 64 * 1024;
+/// About so many bytes, deflated or not, are worked on at once: for some hundredths of a millisecond.
+const PIECE: usize = 16 * 1024;
 
 impl Inflation {
     /// Goes on for a piece; whether the message has come to its end.

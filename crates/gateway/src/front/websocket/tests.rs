@@ -335,7 +335,7 @@ async fn while_a_large_message_is_inflated_others_have_their_turns() {
     assert!(compressed.len() < READ);
     client.write_all(&compressed).await.unwrap();
     assert_eq!(ready_events(&mut websocket), [], "polled once, and dropped");
-    assert!(websocket.mid_message() && websocket.half_read() > 64 * 1024);
+    assert!(websocket.mid_message() && websocket.half_read() > 8 * 1024);
     let turns = Arc::new(AtomicUsize::new(0));
     let counts = Arc::clone(&turns);
     let other = tokio::spawn(async move {
