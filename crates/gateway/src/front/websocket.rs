@@ -290,22 +290,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Ending>> {
-        if !self.ahead.is_empty() || self.reader.is_inflating() {
-            let mut bytes = &self.ahead[..];
-            let read = INFLATER.with_borrow_mut(|inflater| self.reader.read(&mut bytes, inflater));
-            let taken = self.ahead.len() - bytes.len();
-            self.ahead.advance(taken);
-            if self.ahead.is_empty() {
-                self.ahead = Bytes::new();
-            }
-            match read {
-                Ok(Some(message)) => return Poll::Ready(Ok(self.receive(message))),
-                Ok(None) if self.reader.is_inflating() => return let_others(context),
-                Ok(None) => {}
-                Err(violation) => return Poll::Ready(Ok(self.refuse(violation))),
-            }
-        }
         loop {
+            if !self.ahead.is_empty() || self.reader.is_inflating() {
+                let mut bytes = &self.ahead[..];
+                let read =
+                    INFLATER.with_borrow_mut(|inflater| self.reader.read(&mut bytes, inflater));
+                let taken = self.ahead.len() - bytes.len();
+                self.ahead.advance(taken);
+                if self.ahead.is_empty() {
+                    self.ahead = Bytes::new();
+                }
+                match read {
+                    Ok(Some(message)) => return Poll::Ready(Ok(self.receive(message))),
+                    Ok(None) if self.reader.is_inflating() => {
+                        // There is more to do at once, but others come first.
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Ok(None) => {}
+                    Err(violation) => return Poll::Ready(Ok(self.refuse(violation))),
+                }
+            }
             let mut space = [MaybeUninit::uninit(); READ];
             let mut buffer = ReadBuf::uninit(&mut space);
             if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
@@ -323,7 +328,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 }
                 Ok(None) if self.reader.is_inflating() => {
                     self.ahead = Bytes::copy_from_slice(bytes);
-                    return let_others(context);
                 }
                 Ok(None) if self.bytes_in - self.read_at_partial >= PARTIAL => {
                     self.read_at_partial = self.bytes_in;
@@ -496,12 +500,6 @@ impl WebSocket<Stream> {
 fn cut(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     &text[..end.unwrap_or(0)]
-}
-
-/// There is more to do at once, but others come first.
-fn let_others<T>(context: &Context<'_>) -> Poll<T> {
-    context.waker().wake_by_ref();
-    Poll::Pending
 }
 
 #[cfg(test)]
