@@ -17,6 +17,7 @@ mod error;
 mod names;
 pub mod probe;
 mod prompt;
+mod quiet;
 mod recovery;
 pub mod redis;
 mod sender;

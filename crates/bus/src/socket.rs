@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::Error;
 use crate::prompt::Prompt;
+use crate::quiet::Quiet;
 
 /// Where a bus's server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,16 +78,50 @@ impl fmt::Display for Endpoint {
 }
 
 /// A stream of any kind.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {
+    /// From now on the reader need not be woken before so many bytes are there, or the end. The
+    /// streams that cannot do so wake it for each.
+    fn wake_at(&mut self, _bytes: usize) -> io::Result<()> {
+        Ok(())
+    }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+    /// The next read finds what is there though nobody was woken for it.
+    fn look(&mut self) {}
+}
+
+impl Duplex for Prompt {}
+
+impl Duplex for UnixStream {}
+
+#[cfg(test)]
+impl Duplex for tokio::io::DuplexStream {}
+
+impl Duplex for Box<dyn Duplex> {
+    fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
+        (**self).wake_at(bytes)
+    }
+
+    fn look(&mut self) {
+        (**self).look();
+    }
+}
+
+impl<S: Duplex> Duplex for TlsStream<S> {
+    fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
+        self.get_mut().0.wake_at(bytes)
+    }
+
+    fn look(&mut self) {
+        self.get_mut().0.look();
+    }
+}
 
 /// A peer that is gone without a word is noticed after this and some more.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Connects. The outer error is an operator's to mend.
 pub(crate) async fn connect(endpoint: &Endpoint) -> Result<io::Result<Box<dyn Duplex>>, Error> {
-    connect_by(endpoint, |stream| stream).await
+    connect_by(endpoint, Quiet::new).await
 }
 
 /// The same to a server that may gather what is small.

@@ -11,12 +11,13 @@ use slackwater_core::osrf::envelope::Refusal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, timeout};
 
+use super::SERVER;
 use super::lanes::Lanes;
 use super::link::{Broken, Link};
+use super::post::{BATCH_BYTES, Post};
 use super::reader::{LAST, Reader, Stopped};
 use super::site::{Site, Way};
 use super::sweep::Sweeper;
-use super::{SERVER, post};
 use crate::recovery::{Rejoin, recover, refuse};
 use crate::sender::{Queue, Queued};
 use crate::{Error, Event};
@@ -32,7 +33,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Both connections to our own domain, as far as they are there.
 #[derive(Default)]
 pub(super) struct Links {
-    outbound: Option<Link>,
+    outbound: Option<Post>,
     reader: Option<Reader>,
     /// Messages to ourselves so far.
     numbers: u64,
@@ -46,9 +47,9 @@ impl Links {
     ) -> Result<Self, Error> {
         let mut links = Self::default();
         links.open(site, events, JOINING).await?;
-        let Err(broken) = links.prove(site).await else { return Ok(links) };
-        if let Some(link) = &mut links.outbound
-            && let Err(broken) = link.delete(&[&site.address]).await
+        let Err(broken) = links.prove(site, events).await else { return Ok(links) };
+        if let Some(post) = &mut links.outbound
+            && let Err(broken) = post.delete(&[&site.address], events).await
         {
             tracing::debug!(%broken, "our list may stay in Redis until the next start");
         }
@@ -70,18 +71,25 @@ impl Links {
             self.reader = Some(Reader::start(link, Arc::clone(site), events.clone()));
         }
         if self.outbound.is_none() {
-            self.outbound = Some(Link::open(&site.endpoint, &site.account, patience).await?);
+            self.outbound = Some(Post::open(&site.endpoint, &site.account, patience).await?);
         }
         Ok(())
     }
 
     /// Sends a message to ourselves and waits until the reader has seen it.
-    async fn prove(&mut self, site: &Site) -> Result<(), Broken> {
+    async fn prove(&mut self, site: &Site, events: &mpsc::Sender<Event>) -> Result<(), Broken> {
         self.numbers += 1;
         let number = self.numbers;
         self.post_to_ourselves(site, number).await?;
         let Some(reader) = &mut self.reader else { return Err(missing()) };
-        match timeout(ROUND_TRIP, reader.sees(number)).await {
+        let seen = tokio::select! {
+            seen = timeout(ROUND_TRIP, reader.sees(number)) => seen,
+            Err(broken) = Post::room(&mut self.outbound, events) => {
+                self.outbound = None;
+                return Err(broken);
+            }
+        };
+        match seen {
             Ok(true) => Ok(()),
             Ok(false) => {
                 let stopped = reader.stopped().await;
@@ -93,26 +101,20 @@ impl Links {
     }
 
     async fn post_to_ourselves(&mut self, site: &Site, number: u64) -> Result<(), Broken> {
-        let Some(link) = &mut self.outbound else { return Err(missing()) };
-        let text = format!("{}{number}", site.mark);
-        let answers = match link.push(&[(&site.address, text)]).await {
-            Ok(answers) => answers,
-            Err(broken) => {
-                self.outbound = None;
-                return Err(broken);
-            }
-        };
-        answers.into_iter().collect::<Result<(), String>>().map_err(Broken::Denied)
+        let Some(post) = &mut self.outbound else { return Err(missing()) };
+        let posted = post.push_text(&site.address, &format!("{}{number}", site.mark)).await;
+        if posted.is_err() {
+            self.outbound = None;
+        }
+        posted
     }
+}
 
-    /// Waits for the reader's end, and says why it came.
-    async fn reader_stopped(&mut self) -> String {
-        let Some(reader) = &mut self.reader else { return missing().to_string() };
-        let stopped = reader.stopped().await;
-        self.reader = None;
-        // The other connection has the same fate, whether it knows it already or not.
-        self.outbound = None;
-        Broken::from(stopped).to_string()
+/// Waits for the reader's end, and says why it came.
+async fn end_of(reader: &mut Option<Reader>) -> Broken {
+    match reader {
+        Some(reader) => reader.stopped().await.into(),
+        None => missing(),
     }
 }
 
@@ -125,7 +127,7 @@ impl Rejoin for Links {
         events: &mpsc::Sender<Event>,
     ) -> Result<(), String> {
         self.open(site, events, REJOINING).await.map_err(|error| error.to_string())?;
-        self.prove(site).await.map_err(|broken| broken.to_string())
+        self.prove(site, events).await.map_err(|broken| broken.to_string())
     }
 }
 
@@ -167,11 +169,24 @@ impl Carrier {
         let mut idle = interval_at(Instant::now() + IDLE, IDLE);
         let mut used = false;
         loop {
-            let Self { links, queue, events, .. } = &mut *self;
+            let Self { links: Links { outbound, reader, .. }, queue, events, .. } = &mut *self;
+            let has_room = outbound.as_ref().is_none_or(Post::has_room);
             let batch = tokio::select! {
+                // Whatever waits is sent first: the answers that are there are read with it.
+                biased;
                 () = events.closed() => return Pause::End,
-                reason = links.reader_stopped() => return Pause::Lost(reason),
-                batch = queue.batch(post::BATCH_BYTES) => batch,
+                stopped = end_of(reader) => {
+                    *reader = None;
+                    // The other connection has the same fate, whether it knows it already or not.
+                    *outbound = None;
+                    return Pause::Lost(stopped.to_string());
+                }
+                batch = queue.batch(BATCH_BYTES), if has_room => batch,
+                room = Post::room(outbound, events) => {
+                    let Err(broken) = room else { continue };
+                    *outbound = None;
+                    return Pause::Lost(broken.to_string());
+                }
                 _ = idle.tick() => {
                     if std::mem::take(&mut used) {
                         continue;
@@ -181,14 +196,15 @@ impl Carrier {
             };
             let Some(batch) = batch else { return Pause::End };
             used = !batch.is_empty();
-            if let Err(reason) = self.send(batch).await {
-                return Pause::Lost(reason);
+            if let Err(broken) = self.send(batch).await {
+                self.links.outbound = None;
+                return Pause::Lost(broken.to_string());
             }
         }
     }
 
     /// Sends a batch on its way; of an empty one, looks after the connection.
-    async fn send(&mut self, batch: Vec<Queued>) -> Result<(), String> {
+    async fn send(&mut self, batch: Vec<Queued>) -> Result<(), Broken> {
         let idle = batch.is_empty();
         let mut own = Vec::with_capacity(batch.len());
         for queued in batch {
@@ -207,39 +223,32 @@ impl Carrier {
                 refuse(&self.events, &queued.envelope, &Refusal::NotTaken(reason.clone())).await;
             }
         }
-        let Links { outbound: Some(link), reader: Some(reader), .. } = &mut self.links else {
-            return Err(missing().to_string());
+        let Links { outbound: Some(post), reader: Some(reader), .. } = &mut self.links else {
+            return Err(missing());
         };
-        if link.is_closed() {
-            let reason = "Redis has closed the connection".to_owned();
+        if let Err(broken) = post.look(&self.events).await {
             for queued in &own {
-                refuse(&self.events, &queued.envelope, &Refusal::NotTaken(reason.clone())).await;
+                refuse(&self.events, &queued.envelope, &Refusal::NotTaken(broken.to_string()))
+                    .await;
             }
-            self.links.outbound = None;
-            return Err(reason);
+            return Err(broken);
         }
         let pushing = async {
             if idle {
-                link.delete(&[&self.site.nothing]).await
+                post.show(&self.site.nothing).await
             } else {
-                let pushed = post::push(link, &self.site, &own, &self.events).await;
-                pushed.map_err(|unsure| unsure.broken)
+                post.push(&self.site, own, &self.events).await
             }
         };
-        // A reader that stops has the events closed or the connection lost; waiting for an answer
-        // then would only hold up the news.
-        let lost = tokio::select! {
-            pushed = pushing => match pushed {
-                Ok(()) => return Ok(()),
-                Err(broken) => broken.to_string(),
-            },
+        // A reader that stops has the events closed or the connection lost; waiting for a server
+        // that takes nothing would only hold up the news.
+        tokio::select! {
+            pushed = pushing => pushed,
             stopped = reader.stopped() => {
                 self.links.reader = None;
-                Broken::from(stopped).to_string()
+                Err(stopped.into())
             }
-        };
-        self.links.outbound = None;
-        Err(lost)
+        }
     }
 
     /// The orderly end: all is sent, our list is read dry and deleted last.
@@ -256,10 +265,10 @@ impl Carrier {
         let Links { mut outbound, reader, .. } = links;
         drop(reader);
         if outbound.is_none() {
-            outbound = Link::open(&site.endpoint, &site.account, REJOINING).await.ok();
+            outbound = Post::open(&site.endpoint, &site.account, REJOINING).await.ok();
         }
         let deleted = match &mut outbound {
-            Some(link) => link.delete(&[&site.address]).await,
+            Some(post) => post.delete(&[&site.address], &events).await,
             None => Err(missing()),
         };
         if let Err(broken) = deleted {

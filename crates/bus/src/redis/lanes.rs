@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
-use super::link::Link;
-use super::post::{self, Unsure};
+use super::link::Broken;
+use super::post::{BATCH_BYTES, Post};
 use super::site::Site;
 use crate::Event;
 use crate::recovery::refuse;
@@ -55,7 +55,7 @@ impl Lanes {
                 domain: domain.to_owned(),
                 site,
                 events,
-                link: None,
+                post: None,
                 used: Instant::now(),
                 closed_until: None,
             };
@@ -80,7 +80,7 @@ struct Lane {
     domain: String,
     site: Arc<Site>,
     events: mpsc::Sender<Event>,
-    link: Option<Link>,
+    post: Option<Post>,
     /// When something last passed the connection.
     used: Instant,
     /// The domain cannot be reached; until when that is taken to be so, and why.
@@ -91,8 +91,16 @@ impl Lane {
     async fn run(mut self, mut waiting: mpsc::Receiver<Queued>) {
         let mut idle = interval(IDLE);
         loop {
+            let has_room = self.post.as_ref().is_none_or(Post::has_room);
             let first = tokio::select! {
-                first = waiting.recv() => first,
+                biased;
+                first = waiting.recv(), if has_room => first,
+                room = Post::room(&mut self.post, &self.events) => {
+                    if let Err(broken) = room {
+                        self.lose(&broken).await;
+                    }
+                    continue;
+                }
                 _ = idle.tick() => {
                     if self.used.elapsed() >= IDLE {
                         self.look_after().await;
@@ -100,26 +108,32 @@ impl Lane {
                     continue;
                 }
             };
-            let Some(first) = first else { return };
+            let Some(first) = first else { break };
             let mut bytes = first.room.num_permits();
             let mut batch = vec![first];
-            while bytes < post::BATCH_BYTES
+            while bytes < BATCH_BYTES
                 && let Ok(next) = waiting.try_recv()
             {
                 bytes += next.room.num_permits();
                 batch.push(next);
             }
-            self.push(&batch).await;
+            self.push(batch).await;
+        }
+        if let Some(post) = &mut self.post
+            && let Err(broken) = post.settle(&self.events).await
+        {
+            self.lose(&broken).await;
         }
     }
 
-    /// Pushes a batch, or gives it back; of what was under way to a connection that was lost, says
-    /// so.
-    async fn push(&mut self, batch: &[Queued]) {
-        if self.link.as_mut().is_some_and(Link::is_closed) {
-            self.link = None;
-        } else if self.used.elapsed() > DOUBT {
+    /// Pushes a batch, or gives it back.
+    async fn push(&mut self, batch: Vec<Queued>) {
+        if self.used.elapsed() > DOUBT {
             self.look_after().await;
+        } else if let Some(post) = &mut self.post
+            && let Err(broken) = post.look(&self.events).await
+        {
+            self.lose(&broken).await;
         }
         if let Err(reason) = self.open().await {
             for queued in batch {
@@ -127,23 +141,15 @@ impl Lane {
             }
             return;
         }
-        let Some(link) = &mut self.link else { return };
+        let Some(post) = &mut self.post else { return };
         self.used = Instant::now();
-        if let Err(Unsure { broken, sent }) =
-            post::push(link, &self.site, batch, &self.events).await
-        {
-            self.link = None;
-            for queued in sent {
-                let reason = format!("domain {}: {broken}", self.domain);
-                let envelope = queued.envelope.clone();
-                // Nobody may be there to take it, when the bus ends.
-                drop(self.events.send(Event::Uncertain { envelope, reason }).await);
-            }
+        if let Err(broken) = post.push(&self.site, batch, &self.events).await {
+            self.lose(&broken).await;
         }
     }
 
     async fn open(&mut self) -> Result<(), String> {
-        if self.link.is_some() {
+        if self.post.is_some() {
             return Ok(());
         }
         if let Some((until, reason)) = &self.closed_until
@@ -152,9 +158,9 @@ impl Lane {
             return Err(reason.clone());
         }
         let endpoint = self.site.endpoint_of(&self.domain);
-        match Link::open(&endpoint, &self.site.account, PATIENCE).await {
-            Ok(link) => {
-                self.link = Some(link);
+        match Post::open(&endpoint, &self.site.account, PATIENCE).await {
+            Ok(post) => {
+                self.post = Some(post);
                 Ok(())
             }
             Err(error) => {
@@ -168,11 +174,25 @@ impl Lane {
     /// Shows the server that we are there, and us that it is. With nothing under way, a loss
     /// costs nothing.
     async fn look_after(&mut self) {
-        let Some(link) = &mut self.link else { return };
+        let Some(post) = &mut self.post else { return };
         self.used = Instant::now();
-        if let Err(broken) = link.delete(&[&self.site.nothing]).await {
-            tracing::info!(domain = self.domain, %broken, "an idle connection was lost");
-            self.link = None;
+        let looking = async {
+            post.show(&self.site.nothing).await?;
+            post.settle(&self.events).await
+        };
+        if let Err(broken) = looking.await {
+            self.lose(&broken).await;
+        }
+    }
+
+    /// The connection is lost. Of what was under way on it, says so.
+    async fn lose(&mut self, broken: &Broken) {
+        let Some(post) = self.post.take() else { return };
+        tracing::info!(domain = self.domain, %broken, "a connection was lost");
+        for Queued { envelope, room: _room } in post.into_unsure() {
+            let reason = format!("domain {}: {broken}", self.domain);
+            // Nobody may be there to take it, when the bus ends.
+            drop(self.events.send(Event::Uncertain { envelope, reason }).await);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! One connection to a Redis server. Nothing is ever sent but AUTH, RPUSH, BLPOP, LPOP and DEL,
-//! since the accounts that OpenSRF ships may do nothing else.
+//! One connection to a Redis server, and questions on it. Nothing is ever sent but AUTH, RPUSH,
+//! BLPOP, LPOP and DEL, since the accounts that OpenSRF ships may do nothing else.
 //!
 //! Law: a BLPOP is never given up by us while its connection lives. The message that it would
 //! have brought would be lost. And whoever asks does all the work of its question itself: a
@@ -62,22 +62,28 @@ impl fmt::Display for Broken {
     }
 }
 
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(crate::error::in_one_line(&error))
+    }
+}
+
 /// A connection that is logged in. Dropping it closes it. After an error, or a question whose
 /// future was dropped, it is of no further use.
 pub(super) struct Link {
-    wire: Wire,
-    clock: Clock,
+    pub(super) wire: Wire,
+    pub(super) clock: Clock,
 }
 
 /// The bytes of a connection.
-struct Wire {
-    stream: Box<dyn Duplex>,
+pub(super) struct Wire {
+    pub(super) stream: Box<dyn Duplex>,
     unread: BytesMut,
 }
 
 /// Tells when an answer is overdue. It is one timer for the life of a connection: one for each
 /// question would have tokio wake its own poll each time, by a system call.
-struct Clock(Interval);
+pub(super) struct Clock(Interval);
 
 impl Link {
     /// Connects and logs in.
@@ -99,37 +105,6 @@ impl Link {
         timeout(patience, opening).await.map_err(late)?
     }
 
-    /// Whether the other end has closed it, as far as we have heard. Whatever is pushed then has
-    /// certainly reached nobody. Only between questions.
-    pub(super) fn is_closed(&mut self) -> bool {
-        let (mut byte, mut context) = ([0; 1], Context::from_waker(Waker::noop()));
-        let mut heard = ReadBuf::new(&mut byte);
-        // Nothing comes unasked from a server that is sound.
-        Pin::new(&mut self.wire.stream).poll_read(&mut context, &mut heard).is_ready()
-    }
-
-    /// Pushes each text to its list, in this order, and says of each whether Redis took it. On an
-    /// error nobody knows which of them it took.
-    pub(super) async fn push(
-        &mut self,
-        texts: &[(&str, String)],
-    ) -> Result<Vec<Result<(), String>>, Broken> {
-        let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
-        let mut commands = Vec::with_capacity(bytes + texts.len() * 256);
-        for (list, text) in texts {
-            let words = [b"RPUSH", list.as_bytes(), text.as_bytes()];
-            resp::command(&mut commands, words.into_iter());
-        }
-        let patience = PATIENCE + Duration::from_secs((bytes / BYTES_A_SECOND) as u64);
-        let mut taken = Vec::with_capacity(texts.len());
-        let answers = self.wire.ask(&commands, texts.len(), |answer| {
-            taken.push(accepted(&answer));
-            Ok(())
-        });
-        self.clock.within(patience, answers).await?;
-        Ok(taken)
-    }
-
     /// Waits a second for a message in `list`, and takes up to `count` more that are there by then.
     /// Both are asked at once: Redis answers the second when it can answer the first.
     pub(super) async fn wait(&mut self, list: &str, count: usize) -> Result<Vec<Vec<u8>>, Broken> {
@@ -147,11 +122,9 @@ impl Link {
         self.texts(&command, &[0]).await
     }
 
-    /// Deletes lists. Of a list that is not there it only shows that the connection works.
+    /// Deletes lists.
     pub(super) async fn delete(&mut self, lists: &[&str]) -> Result<(), Broken> {
-        let words: Vec<&[u8]> =
-            std::iter::once("DEL").chain(lists.iter().copied()).map(str::as_bytes).collect();
-        let (command, mut accepts) = (one(&words), Ok(()));
+        let (command, mut accepts) = (deletion(lists), Ok(()));
         let answers = self.wire.ask(&command, 1, |answer| {
             accepts = accepted(&answer);
             Ok(())
@@ -223,27 +196,9 @@ impl Wire {
         answers: usize,
         mut hand_on: impl FnMut(Reply<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.stream.write_all(commands).await?;
-        self.stream.flush().await?;
+        self.send(commands).await?;
         for _ in 0..answers {
-            let mut least = 1;
-            let length = loop {
-                while self.unread.len() < least {
-                    self.unread.reserve((least - self.unread.len()).clamp(4 * 1024, MOST_KEPT));
-                    if self.stream.read_buf(&mut self.unread).await? == 0 {
-                        return Err(io::Error::other("Redis has closed the connection"));
-                    }
-                }
-                match resp::reply(&self.unread) {
-                    Ok((reply, length)) => {
-                        hand_on(reply)?;
-                        break length;
-                    }
-                    Err(Not::Yet(more)) => least = more,
-                    Err(never @ Not::Ever) => return Err(io::Error::other(never.to_string())),
-                }
-            };
-            self.unread.advance(length);
+            self.answer(&mut hand_on).await?;
         }
         // What a large answer once needed is not kept. Of a buffer that was read to its end,
         // `capacity` tells only what is behind that.
@@ -251,6 +206,46 @@ impl Wire {
             self.unread = BytesMut::new();
         }
         Ok(())
+    }
+
+    /// Sends commands.
+    pub(super) async fn send(&mut self, commands: &[u8]) -> io::Result<()> {
+        self.stream.write_all(commands).await?;
+        self.stream.flush().await
+    }
+
+    /// Reads the next answer. Cancel-safe.
+    pub(super) async fn answer<T>(
+        &mut self,
+        read: impl FnOnce(Reply<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut least = 1;
+        loop {
+            while self.unread.len() < least {
+                self.unread.reserve((least - self.unread.len()).clamp(4 * 1024, MOST_KEPT));
+                if self.stream.read_buf(&mut self.unread).await? == 0 {
+                    return Err(io::Error::other("Redis has closed the connection"));
+                }
+            }
+            match resp::reply(&self.unread) {
+                Ok((reply, length)) => {
+                    let read = read(reply);
+                    self.unread.advance(length);
+                    return read;
+                }
+                Err(Not::Yet(more)) => least = more,
+                Err(never @ Not::Ever) => return Err(io::Error::other(never.to_string())),
+            }
+        }
+    }
+
+    /// Whether the other end has closed it, as far as we have heard. Whatever is sent then has
+    /// certainly reached nobody. Only while no answer is due.
+    pub(super) fn is_closed(&mut self) -> bool {
+        let (mut byte, mut context) = ([0; 1], Context::from_waker(Waker::noop()));
+        let mut heard = ReadBuf::new(&mut byte);
+        // Nothing comes unasked from a server that is sound.
+        Pin::new(&mut self.stream).poll_read(&mut context, &mut heard).is_ready()
     }
 }
 
@@ -261,28 +256,49 @@ impl Clock {
         Self(interval)
     }
 
-    /// The answers, or why there are none within about this time.
-    async fn within(
+    /// What is done within about this time, or why it is not.
+    pub(super) async fn within(
         &mut self,
         patience: Duration,
-        answers: impl Future<Output = io::Result<()>>,
+        doing: impl Future<Output = io::Result<()>>,
     ) -> Result<(), Broken> {
         let began = Instant::now();
-        let mut answers = pin!(answers);
+        let mut doing = pin!(doing);
         loop {
             tokio::select! {
                 biased;
-                answered = &mut answers => {
-                    return answered.map_err(|error| Broken::Lost(crate::error::in_one_line(&error)));
-                }
-                _ = self.0.tick() => {}
+                done = &mut doing => return done.map_err(Broken::from),
+                () = self.tick() => {}
             }
-            if began.elapsed() >= patience {
-                let seconds = patience.as_secs();
-                return Err(Broken::Lost(format!("no answer within {seconds} s")));
-            }
+            overdue(began, patience)?;
         }
     }
+
+    /// Waits until it is time to look. Cancel-safe.
+    pub(super) async fn tick(&mut self) {
+        self.0.tick().await;
+    }
+}
+
+/// Fails if what was asked then should have been answered within this time.
+pub(super) fn overdue(since: Instant, patience: Duration) -> Result<(), Broken> {
+    if since.elapsed() < patience {
+        return Ok(());
+    }
+    Err(Broken::Lost(format!("no answer within {} s", patience.as_secs())))
+}
+
+/// How long the answers to so many bytes of commands may take.
+pub(super) fn patience(bytes: usize) -> Duration {
+    PATIENCE + Duration::from_secs((bytes / BYTES_A_SECOND) as u64)
+}
+
+/// The command that deletes lists. Of a list that is not there it only shows that the connection
+/// works.
+pub(super) fn deletion(lists: &[&str]) -> Vec<u8> {
+    let words: Vec<&[u8]> =
+        std::iter::once("DEL").chain(lists.iter().copied()).map(str::as_bytes).collect();
+    one(&words)
 }
 
 fn one(words: &[&[u8]]) -> Vec<u8> {
@@ -296,7 +312,7 @@ fn no_texts() -> io::Error {
 }
 
 /// What an answer says about a command that returns a number.
-fn accepted(answer: &Reply<'_>) -> Result<(), String> {
+pub(super) fn accepted(answer: &Reply<'_>) -> Result<(), String> {
     match answer {
         Reply::Number(_) => Ok(()),
         Reply::Refused(said) => Err((*said).to_owned()),

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use slackwater_bus::redis as redis_bus;
+use slackwater_core::osrf::envelope::Recipient;
 use slackwater_lab::bus::Process as _;
 use slackwater_lab::bus::redis::server::Server;
 
@@ -30,6 +31,27 @@ async fn at_the_end_all_is_sent_the_list_is_read_dry_and_deleted() {
     assert_eq!(crate::client::threads_of(&sent), expected);
     assert_eq!(server.lists().await.expect("lists"), Vec::<String>::new());
     assert_eq!(server.denials().await.expect("a log"), 0);
+}
+
+#[tokio::test]
+async fn what_redis_refuses_last_is_still_given_back() {
+    let Some(server) = Server::start().await.expect("a server") else { return };
+    let mut client = Client::new(&server).await;
+    // No list, and so no place for an envelope.
+    let worker = "opensrf:client:opensrf:127.0.0.1:h:1:7";
+    let _ok: String = server.ask(&format!("SET {worker} text")).await.expect("set");
+    for number in 0..3 {
+        client.send(Recipient::Worker(worker.to_owned()), &number.to_string());
+    }
+    let sender = client.bus.sender.clone();
+    let closing = tokio::spawn(async move { sender.close().await });
+    for number in 0..3 {
+        let (envelope, why) = client.refused().await;
+        assert_eq!(envelope.thread, number.to_string());
+        assert!(why.contains("WRONGTYPE"), "{why}");
+    }
+    assert!(client.bus.events.recv().await.is_none(), "and then the end");
+    closing.await.expect("closed");
 }
 
 #[tokio::test]
@@ -111,7 +133,7 @@ async fn a_process_that_is_killed() {
         queue: slackwater_bus::QueueLimits::default(),
     };
     let mut bus = redis_bus::connect(options).await.expect("a bus");
-    let to = slackwater_core::osrf::envelope::Recipient::Service("hello".to_owned());
+    let to = Recipient::Service("hello".to_owned());
     bus.sender.send(crate::client::outgoing(to, "hello")).expect("room");
     loop {
         tokio::time::timeout(Duration::from_secs(60), bus.events.recv()).await.expect("killed");
