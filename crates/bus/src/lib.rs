@@ -8,12 +8,14 @@ use slackwater_core::osrf::envelope::{Bounce, Incoming, Outgoing, Refusal};
 use tokio::sync::mpsc;
 
 pub use error::Error;
+pub use inbox::Inbox;
 pub use sender::{QueueLimits, Sender};
 pub use socket::Endpoint;
 
 mod backoff;
 pub mod embedded;
 mod error;
+mod inbox;
 mod names;
 pub mod probe;
 mod prompt;

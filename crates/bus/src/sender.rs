@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::inbox::{Inbox, Inboxes};
 use slackwater_core::osrf::envelope::{Outgoing, Recipient};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
@@ -32,12 +33,15 @@ pub struct Sender {
     bytes: Arc<Semaphore>,
     closing: Arc<Notify>,
     ended: watch::Receiver<()>,
+    inboxes: Arc<Inboxes>,
 }
 
 /// An envelope on its way, with the room that it takes up until the bus is done with it.
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) envelope: Outgoing,
+    /// Where answers to it come.
+    pub(crate) inbox: Inbox,
     pub(crate) room: OwnedSemaphorePermit,
 }
 
@@ -46,6 +50,7 @@ pub(crate) struct Queued {
 pub(crate) struct Queue {
     reader: mpsc::Receiver<Queued>,
     closing: Arc<Notify>,
+    inboxes: Arc<Inboxes>,
     _ended: watch::Sender<()>,
 }
 
@@ -55,26 +60,49 @@ pub(crate) fn queue(limits: QueueLimits) -> (Sender, Queue) {
     let bytes = Arc::new(Semaphore::new(limits.bytes.min(Semaphore::MAX_PERMITS)));
     let closing = Arc::new(Notify::new());
     let (end, ended) = watch::channel(());
-    let sender = Sender { queue, bytes, closing: Arc::clone(&closing), ended };
-    (sender, Queue { reader, closing, _ended: end })
+    let inboxes = Arc::new(Inboxes::default());
+    let sender = Sender {
+        queue,
+        bytes,
+        closing: Arc::clone(&closing),
+        ended,
+        inboxes: Arc::clone(&inboxes),
+    };
+    (sender, Queue { reader, closing, inboxes, _ended: end })
 }
 
 impl Sender {
-    /// Hands an envelope to the bus, without waiting.
+    /// Hands an envelope to the bus, without waiting; what answers it comes to the first inbox.
+    ///
+    /// # Errors
+    /// As [`Sender::send_from`].
+    pub fn send(&self, envelope: Outgoing) -> Result<(), Outgoing> {
+        self.send_from(Inbox::default(), envelope)
+    }
+
+    /// The inbox that a client which waits for nothing takes best: the one that it has, unless more
+    /// waits there than is read at once.
+    #[must_use]
+    pub fn inbox(&self, now: Inbox) -> Inbox {
+        self.inboxes.choose(now)
+    }
+
+    /// Hands an envelope to the bus, without waiting; what answers it comes to `inbox`, on a bus that
+    /// has such.
     ///
     /// `Ok` says that the bus has it, not that anybody got it: the bus may still answer with
     /// [`Event::Refused`](crate::Event::Refused).
     ///
     /// # Errors
     /// Gives the envelope back, unsent, when the queue is full or the bus has ended.
-    pub fn send(&self, envelope: Outgoing) -> Result<(), Outgoing> {
+    pub fn send_from(&self, inbox: Inbox, envelope: Outgoing) -> Result<(), Outgoing> {
         let Ok(weight) = u32::try_from(weight(&envelope)) else { return Err(envelope) };
         let Ok(room) = Arc::clone(&self.bytes).try_acquire_many_owned(weight) else {
             return Err(envelope);
         };
         match self.queue.try_reserve() {
             Ok(place) => {
-                place.send(Queued { envelope, room });
+                place.send(Queued { envelope, inbox, room });
                 Ok(())
             }
             Err(_full_or_ended) => Err(envelope),
@@ -100,6 +128,11 @@ impl Queue {
                 () = self.closing.notified() => self.reader.close(),
             }
         }
+    }
+
+    /// How the inboxes stand.
+    pub(crate) const fn inboxes(&self) -> &Arc<Inboxes> {
+        &self.inboxes
     }
 
     /// How many wait.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::value::RawValue;
-use slackwater_bus::Sender;
+use slackwater_bus::{Inbox, Sender};
 use slackwater_core::drain::ConnectionId;
 use slackwater_core::osrf::answer::farewell;
 use slackwater_core::osrf::envelope::{Incoming, Outgoing};
@@ -61,15 +61,20 @@ impl Hub {
         clients.by_number.remove(&number);
     }
 
-    /// Hands an envelope to the bus.
+    /// Hands an envelope to the bus; what answers it comes to `inbox`.
     ///
     /// # Errors
     /// Gives it back if the bus does not take it.
-    pub(crate) fn send(&self, envelope: Outgoing) -> Result<(), Outgoing> {
+    pub(crate) fn send(&self, inbox: Inbox, envelope: Outgoing) -> Result<(), Outgoing> {
         match &self.bus {
-            Some(bus) => bus.send(envelope),
+            Some(bus) => bus.send_from(inbox, envelope),
             None => Err(envelope),
         }
+    }
+
+    /// The inbox that is best for a client that has this one and waits for nothing.
+    pub(crate) fn inbox(&self, now: Inbox) -> Inbox {
+        self.bus.as_ref().map_or(now, |bus| bus.inbox(now))
     }
 
     /// Brings an envelope to its client. False if there is none.
@@ -83,7 +88,7 @@ impl Hub {
         }
         // A session that opens for a client that has left: its worker need not wait.
         if let Some(envelope) = farewell(&envelope, &self.ingress)
-            && self.send(envelope).is_err()
+            && self.send(Inbox::default(), envelope).is_err()
         {
             tracing::debug!("a worker could not be told that its client has left");
         }

@@ -160,6 +160,12 @@ impl Mailbox {
         self.lock().standing.holds
     }
 
+    /// The client begins to wait for an answer. Whether it waited for nothing before; it does not until
+    /// its task reports that it does.
+    pub(crate) fn begins(&self) -> bool {
+        !std::mem::replace(&mut self.lock().standing.holds, true)
+    }
+
     /// Whether the client may have something new begun: in any case as long as little waits for all
     /// clients, and later if little waits for it.
     pub(crate) fn may_begin(&self) -> bool {
@@ -240,6 +246,17 @@ mod tests {
         assert!(!mailbox.report(unwritten(10)));
         assert!(mailbox.report(unwritten(11)));
         assert!(!mailbox.report(unwritten(12)), "told once");
+    }
+
+    #[test]
+    fn who_has_begun_waits_until_its_task_says_that_it_does_not() {
+        let mailbox = mailbox(10);
+        assert!(!mailbox.holds() && mailbox.begins());
+        assert!(mailbox.holds() && !mailbox.begins());
+        mailbox.report(Standing { holds: true, ..Standing::NEW });
+        assert!(!mailbox.begins());
+        mailbox.report(Standing::NEW);
+        assert!(mailbox.begins());
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use slackwater_bus::Inbox;
 use slackwater_core::osrf::envelope::{Outgoing, Recipient, Refusal};
 use slackwater_core::session::{FromBus, Relay};
 
@@ -17,11 +18,12 @@ use crate::mailbox::Mailbox;
 pub(crate) struct BusEnd {
     gateway: Arc<Gateway>,
     mailbox: Arc<Mailbox>,
+    inbox: Inbox,
 }
 
 impl BusEnd {
-    pub(crate) const fn of(gateway: Arc<Gateway>, mailbox: Arc<Mailbox>) -> Self {
-        Self { gateway, mailbox }
+    pub(crate) fn of(gateway: Arc<Gateway>, mailbox: Arc<Mailbox>) -> Self {
+        Self { gateway, mailbox, inbox: Inbox::default() }
     }
 }
 
@@ -36,7 +38,11 @@ impl FarEnd for BusEnd {
         let sent = if begins && !self.mailbox.may_begin() {
             Err(envelope)
         } else {
-            self.gateway.hub().send(envelope)
+            // Who waits for an answer keeps to one inbox, where order is kept.
+            if begins && self.mailbox.begins() {
+                self.inbox = self.gateway.hub().inbox(self.inbox);
+            }
+            self.gateway.hub().send(self.inbox, envelope)
         };
         let envelope = sent.err()?;
         let full = Refusal::NotTaken("too much waits".to_owned());

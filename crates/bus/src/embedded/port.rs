@@ -51,7 +51,7 @@ impl EmbeddedPort {
 
     /// An envelope in the form that workers take.
     pub(super) fn take(&mut self, queued: Queued) -> Delivery {
-        let Queued { envelope: Outgoing { to: _, thread, xid, body }, room } = queued;
+        let Queued { envelope: Outgoing { to: _, thread, xid, body }, room, .. } = queued;
         self.room = Some(room);
         // There is one client on this bus, the gateway, so it needs no address.
         Delivery { asker: Asker { address: Address::new(), thread, xid: Some(xid) }, body }

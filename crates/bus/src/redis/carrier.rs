@@ -18,6 +18,7 @@ use super::post::{BATCH_BYTES, Post};
 use super::reader::{LAST, Reader, Stopped};
 use super::site::{Site, Way};
 use super::sweep::Sweeper;
+use crate::inbox::Inboxes;
 use crate::recovery::{Rejoin, recover, refuse};
 use crate::sender::{Queue, Queued};
 use crate::{Error, Event};
@@ -31,8 +32,8 @@ const ROUND_TRIP: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Both connections to our own domain, as far as they are there.
-#[derive(Default)]
 pub(super) struct Links {
+    inboxes: Arc<Inboxes>,
     outbound: Option<Post>,
     reader: Option<Reader>,
     /// Messages to ourselves so far.
@@ -43,15 +44,17 @@ impl Links {
     /// Joins the bus, and proves that what is pushed to our list is read.
     pub(super) async fn join(
         site: &Arc<Site>,
+        inboxes: &Arc<Inboxes>,
         events: &mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
-        let mut links = Self::default();
+        let inboxes = Arc::clone(inboxes);
+        let mut links = Self { inboxes, outbound: None, reader: None, numbers: 0 };
         links.open(site, events, JOINING).await?;
         let Err(broken) = links.prove(site, events).await else { return Ok(links) };
         if let Some(post) = &mut links.outbound
-            && let Err(broken) = post.delete(&[&site.address], events).await
+            && let Err(broken) = post.delete(&site.inboxes, events).await
         {
-            tracing::debug!(%broken, "our list may stay in Redis until the next start");
+            tracing::debug!(%broken, "our lists may stay in Redis until the next start");
         }
         let (place, user) = (site.endpoint.to_string(), site.account.user.clone());
         Err(match broken {
@@ -68,7 +71,8 @@ impl Links {
     ) -> Result<(), Error> {
         if self.reader.as_ref().is_none_or(Reader::has_stopped) {
             let link = Link::open(&site.endpoint, &site.account, patience).await?;
-            self.reader = Some(Reader::start(link, Arc::clone(site), events.clone()));
+            let (site, inboxes) = (Arc::clone(site), Arc::clone(&self.inboxes));
+            self.reader = Some(Reader::start(link, site, inboxes, events.clone()));
         }
         if self.outbound.is_none() {
             self.outbound = Some(Post::open(&site.endpoint, &site.account, patience).await?);
@@ -102,7 +106,7 @@ impl Links {
 
     async fn post_to_ourselves(&mut self, site: &Site, number: u64) -> Result<(), Broken> {
         let Some(post) = &mut self.outbound else { return Err(missing()) };
-        let posted = post.push_text(&site.address, &format!("{}{number}", site.mark)).await;
+        let posted = post.push_text(&site.inboxes[0], &format!("{}{number}", site.mark)).await;
         if posted.is_err() {
             self.outbound = None;
         }
@@ -251,7 +255,7 @@ impl Carrier {
         }
     }
 
-    /// The orderly end: all is sent, our list is read dry and deleted last.
+    /// The orderly end: all is sent, our lists are read dry and deleted last.
     async fn finish(self) {
         let Self { site, mut links, lanes, queue, events, sweeper } = self;
         lanes.finish(ROUND_TRIP).await;
@@ -268,11 +272,11 @@ impl Carrier {
             outbound = Post::open(&site.endpoint, &site.account, REJOINING).await.ok();
         }
         let deleted = match &mut outbound {
-            Some(post) => post.delete(&[&site.address], &events).await,
+            Some(post) => post.delete(&site.inboxes, &events).await,
             None => Err(missing()),
         };
         if let Err(broken) = deleted {
-            tracing::warn!(address = site.address, %broken, "our list stays in Redis until the next start");
+            tracing::warn!(address = site.inboxes[0], %broken, "our lists stay in Redis until the next start");
         }
         sweeper.finish().await;
         drop(queue);

@@ -40,17 +40,18 @@ struct Dead {
 }
 
 impl Journal {
-    /// Enters `address`. Makes the directory if need be.
-    pub(super) fn open(directory: &Path, address: &str) -> io::Result<Self> {
+    /// Enters `addresses`. Makes the directory if need be.
+    pub(super) fn open(directory: &Path, addresses: &[Address]) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let name = address.rsplit(':').next().unwrap_or(address);
+        let name = addresses.first().and_then(|address| address.rsplit(':').next());
+        let name = name.unwrap_or_default();
         // It gets its name when it is locked and written: who finds it finds it whole.
         let path = directory.join(format!("{name}{SUFFIX}"));
         let nameless = directory.join(format!("{name}.new"));
         let mut own =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&nameless)?;
         own.lock()?;
-        writeln!(own, "{address}")?;
+        writeln!(own, "{}", addresses.join("\n"))?;
         fs::rename(&nameless, &path)?;
         Ok(Self { directory: directory.to_owned(), own: path, _lock: own, dead: Vec::new() })
     }
@@ -72,7 +73,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Strikes our own address out: nothing was ever sent from it.
+    /// Strikes our own addresses out: nothing was ever sent from them.
     pub(super) fn forget_own(self) {
         remove(&self.own);
     }
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     fn opened(directory: &Path, address: &str) -> Journal {
-        let mut journal = Journal::open(directory, address).expect("a journal");
+        let mut journal = Journal::open(directory, &[address.to_owned()]).expect("a journal");
         journal.adopt().expect("the dead");
         journal
     }

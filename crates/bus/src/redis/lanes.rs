@@ -189,7 +189,7 @@ impl Lane {
     async fn lose(&mut self, broken: &Broken) {
         let Some(post) = self.post.take() else { return };
         tracing::info!(domain = self.domain, %broken, "a connection was lost");
-        for Queued { envelope, room: _room } in post.into_unsure() {
+        for Queued { envelope, .. } in post.into_unsure() {
             let reason = format!("domain {}: {broken}", self.domain);
             // Nobody may be there to take it, when the bus ends.
             drop(self.events.send(Event::Uncertain { envelope, reason }).await);

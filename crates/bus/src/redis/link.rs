@@ -105,25 +105,31 @@ impl Link {
         timeout(patience, opening).await.map_err(late)?
     }
 
-    /// Waits a second for a message in `list`, and takes up to `count` more that are there by then.
-    /// Both are asked at once: Redis answers the second when it can answer the first.
-    pub(super) async fn wait(&mut self, list: &str, count: usize) -> Result<Vec<Vec<u8>>, Broken> {
-        let (seconds, count) = (BLOCKING_SECONDS.to_string(), count.to_string());
-        let mut commands = one(&[b"BLPOP", list.as_bytes(), seconds.as_bytes()]);
-        let words = [b"LPOP", list.as_bytes(), count.as_bytes()];
-        resp::command(&mut commands, words.into_iter());
-        // BLPOP's answer begins with the name of the list.
-        self.texts(&commands, &[1, 0]).await
+    /// Waits a second for a message in any of `lists`, and takes up to so many out of each of `takes`
+    /// that are there by then. All is asked at once: Redis answers the rest when it can answer the
+    /// first. Gives the name of a list and its message, or nothing, and then what was taken of each.
+    pub(super) async fn wait(
+        &mut self,
+        lists: &[impl AsRef<str>],
+        takes: &[(&str, usize)],
+    ) -> Result<Vec<Vec<Vec<u8>>>, Broken> {
+        let seconds = BLOCKING_SECONDS.to_string();
+        let lists = lists.iter().map(AsRef::as_ref);
+        let words = std::iter::once("BLPOP").chain(lists).chain(std::iter::once(&*seconds));
+        let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
+        self.texts(one(&words), 1, takes).await
     }
 
-    /// Takes up to `count` messages out of `list`.
-    pub(super) async fn take(&mut self, list: &str, count: usize) -> Result<Vec<Vec<u8>>, Broken> {
-        let command = one(&[b"LPOP", list.as_bytes(), count.to_string().as_bytes()]);
-        self.texts(&command, &[0]).await
+    /// Takes up to so many messages out of each of `takes`.
+    pub(super) async fn take(
+        &mut self,
+        takes: &[(&str, usize)],
+    ) -> Result<Vec<Vec<Vec<u8>>>, Broken> {
+        self.texts(Vec::new(), 0, takes).await
     }
 
     /// Deletes lists.
-    pub(super) async fn delete(&mut self, lists: &[&str]) -> Result<(), Broken> {
+    pub(super) async fn delete(&mut self, lists: &[impl AsRef<str>]) -> Result<(), Broken> {
         let (command, mut accepts) = (deletion(lists), Ok(()));
         let answers = self.wire.ask(&command, 1, |answer| {
             accepts = accepted(&answer);
@@ -133,24 +139,38 @@ impl Link {
         accepts.map_err(Broken::Denied)
     }
 
-    /// All texts in the answers to commands, of each answer without the first so many.
-    async fn texts(&mut self, commands: &[u8], skip: &[usize]) -> Result<Vec<Vec<u8>>, Broken> {
-        let (mut all, mut denied, mut skips) = (Vec::new(), None, skip.iter());
-        let answers = self.wire.ask(commands, skip.len(), |answer| {
-            let skip = *skips.next().unwrap_or(&0);
+    /// The texts in each answer to so many commands, and to those that take.
+    async fn texts(
+        &mut self,
+        mut commands: Vec<u8>,
+        count: usize,
+        takes: &[(&str, usize)],
+    ) -> Result<Vec<Vec<Vec<u8>>>, Broken> {
+        for (list, most) in takes {
+            let most = most.to_string();
+            let words = [b"LPOP", list.as_bytes(), most.as_bytes()];
+            resp::command(&mut commands, words.into_iter());
+        }
+        let (mut all, mut denied) = (Vec::with_capacity(count + takes.len()), None);
+        let answers = self.wire.ask(&commands, count + takes.len(), |answer| {
             let items = match answer {
                 Reply::List(items) => items,
-                Reply::Nil => return Ok(()),
+                Reply::Nil => Vec::new(),
                 Reply::Refused(said) => {
                     denied = Some(said.to_owned());
-                    return Ok(());
+                    Vec::new()
                 }
                 Reply::Word(_) | Reply::Number(_) | Reply::Text(_) => return Err(no_texts()),
             };
-            for item in items.into_iter().skip(skip) {
-                let Reply::Text(text) = item else { return Err(no_texts()) };
-                all.push(text.to_vec());
-            }
+            let texts = items.into_iter().map(|item| match item {
+                Reply::Text(text) => Ok(text.to_vec()),
+                Reply::Word(_)
+                | Reply::Number(_)
+                | Reply::List(_)
+                | Reply::Nil
+                | Reply::Refused(_) => Err(no_texts()),
+            });
+            all.push(texts.collect::<io::Result<_>>()?);
             Ok(())
         });
         self.clock.within(PATIENCE, answers).await?;
@@ -295,9 +315,9 @@ pub(super) fn patience(bytes: usize) -> Duration {
 
 /// The command that deletes lists. Of a list that is not there it only shows that the connection
 /// works.
-pub(super) fn deletion(lists: &[&str]) -> Vec<u8> {
-    let words: Vec<&[u8]> =
-        std::iter::once("DEL").chain(lists.iter().copied()).map(str::as_bytes).collect();
+pub(super) fn deletion(lists: &[impl AsRef<str>]) -> Vec<u8> {
+    let lists = lists.iter().map(AsRef::as_ref);
+    let words: Vec<&[u8]> = std::iter::once("DEL").chain(lists).map(str::as_bytes).collect();
     one(&words)
 }
 

@@ -77,10 +77,10 @@ impl fmt::Debug for Options {
     }
 }
 
-/// Joins a Redis bus under a new address, once it is proven that what is pushed there is read.
+/// Joins a Redis bus under new addresses, once it is proven that what is pushed there is read.
 ///
-/// Take it to its end with [`Sender::close`](crate::Sender::close): only then is our list read dry
-/// and deleted. If the process ends without, the next one with this state directory deletes it.
+/// Take it to its end with [`Sender::close`](crate::Sender::close): only then are our lists read
+/// dry and deleted. If the process ends without, the next one with this state directory deletes them.
 ///
 /// # Errors
 /// Anything that will not mend itself while we wait: see [`Error`].
@@ -88,12 +88,13 @@ pub async fn connect(options: Options) -> Result<Bus, Error> {
     let site = Arc::new(Site::new(&options)?);
     let unusable = |source| Error::StateDirectory { path: options.state_directory.clone(), source };
     let (event_sender, events) = mpsc::channel::<Event>(EVENTS_AHEAD);
-    // Before the address is used, so that it is never left behind unknown.
-    let mut journal = Journal::open(&options.state_directory, &site.address).map_err(unusable)?;
+    // Before the addresses are used, so that they are never left behind unknown.
+    let mut journal = Journal::open(&options.state_directory, &site.inboxes).map_err(unusable)?;
     if options.sweeps_after.is_zero() {
         journal.adopt().map_err(unusable)?;
     }
-    let links = match Links::join(&site, &event_sender).await {
+    let (sender, queue) = sender::queue(options.queue);
+    let links = match Links::join(&site, queue.inboxes(), &event_sender).await {
         Ok(links) => links,
         Err(error) => {
             if error.is_before_login() {
@@ -103,7 +104,6 @@ pub async fn connect(options: Options) -> Result<Bus, Error> {
         }
     };
     let sweeper = Sweeper::start(Arc::clone(&site), journal, options.sweeps_after);
-    let (sender, queue) = sender::queue(options.queue);
     let lanes = Lanes::new(Arc::clone(&site), event_sender.clone());
     let carrier = Carrier { site, links, lanes, queue, events: event_sender, sweeper };
     tokio::spawn(carrier.run());

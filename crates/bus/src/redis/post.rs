@@ -83,7 +83,7 @@ impl Post {
         let room = batch.iter().map(|queued| queued.room.num_permits()).sum();
         let (mut commands, mut sent) = (Vec::with_capacity(room), Vec::with_capacity(batch.len()));
         for queued in batch {
-            match site.text(&queued.envelope) {
+            match site.text(&queued.envelope, queued.inbox) {
                 Ok((list, text)) => {
                     let bytes = write_push(&mut commands, list, &text);
                     sent.push(UnderWay { bytes, envelope: Some(queued) });
@@ -109,7 +109,7 @@ impl Post {
     /// Deletes lists, once all else is answered.
     pub(super) async fn delete(
         &mut self,
-        lists: &[&str],
+        lists: &[impl AsRef<str>],
         events: &mpsc::Sender<Event>,
     ) -> Result<(), Broken> {
         self.send_own(&deletion(lists)).await?;

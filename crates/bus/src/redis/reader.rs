@@ -1,5 +1,7 @@
-//! The one who reads our list: a task with a connection of its own, which waits for nothing but
+//! The one who reads our lists: a task with a connection of its own, which waits for nothing but
 //! messages and the gateway's event channel, and is never stopped while it waits for a message.
+//!
+//! Law: each list has its turn each time, and no turn is long: what fills one holds up no other.
 
 use std::sync::Arc;
 
@@ -12,13 +14,39 @@ use super::envelope;
 use super::link::{Broken, Link};
 use super::site::Site;
 use crate::Event;
+use crate::inbox::Inboxes;
 
-/// The most messages that are taken at once.
+/// The most messages that are taken out of a list at once.
 const MOST_AT_ONCE: usize = 500;
-/// About the most bytes that are taken at once, judged by what came before.
-const BYTES_AT_ONCE: usize = 1 << 20;
-/// The message to ourselves after which the list is read dry and the task ends.
+/// So many may be in any case, if they are small.
+const FEW: usize = 16;
+/// About the most bytes that are, judged by what came before.
+const BYTES_AT_ONCE: usize = 128 * 1024;
+/// The message to ourselves after which the lists are read dry and the task ends.
 pub(super) const LAST: u64 = u64::MAX;
+
+/// What is read of a list in its turn.
+struct Turn<'a> {
+    /// The inbox's place among all.
+    place: usize,
+    list: &'a str,
+    /// Messages at most.
+    most: usize,
+}
+
+impl Turn<'_> {
+    /// Judges by what was taken, and what had come before it, how much to take next: at most twice
+    /// as many, and no more bytes than is good. Whether more waits than may be taken at once.
+    fn taken(&mut self, first: Option<&Vec<u8>>, messages: &[Vec<u8>]) -> bool {
+        let sizes = first.into_iter().chain(messages).map(Vec::len);
+        let (count, bytes) = sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
+        let Some(mean) = usize::checked_div(bytes, count) else { return false };
+        let bound = (BYTES_AT_ONCE / mean.max(1)).clamp(1, MOST_AT_ONCE);
+        let is_behind = messages.len() >= self.most.min(bound) && self.most >= bound;
+        self.most = (2 * messages.len()).max(FEW).min(bound);
+        is_behind
+    }
+}
 
 /// A running reader.
 #[derive(Debug)]
@@ -30,7 +58,7 @@ pub(super) struct Reader {
 /// Why a reader has stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stopped {
-    /// It was told to, and the list is empty.
+    /// It was told to, and the lists are empty.
     Dry,
     /// Nobody takes events any more.
     Unheard,
@@ -48,9 +76,14 @@ impl From<Stopped> for Broken {
 }
 
 impl Reader {
-    pub(super) fn start(link: Link, site: Arc<Site>, events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn start(
+        link: Link,
+        site: Arc<Site>,
+        inboxes: Arc<Inboxes>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         let (show, seen) = watch::channel(0);
-        Self { task: tokio::spawn(read(link, site, events, show)), seen }
+        Self { task: tokio::spawn(read(link, site, inboxes, events, show)), seen }
     }
 
     pub(super) fn has_stopped(&self) -> bool {
@@ -79,23 +112,39 @@ impl Drop for Reader {
 async fn read(
     mut link: Link,
     site: Arc<Site>,
+    inboxes: Arc<Inboxes>,
     events: mpsc::Sender<Event>,
     show: watch::Sender<u64>,
 ) -> Stopped {
-    let mut count = MOST_AT_ONCE;
+    let lists = site.inboxes.iter().enumerate();
+    let mut turns: Vec<Turn<'_>> =
+        lists.map(|(place, list)| Turn { place, list, most: FEW }).collect();
     loop {
         let last = *show.borrow() == LAST;
-        let taken = if last {
-            link.take(&site.address, count).await
-        } else {
-            link.wait(&site.address, count).await
-        };
-        let messages = match taken {
-            Ok(messages) if messages.is_empty() && last => return Stopped::Dry,
-            Ok(messages) => messages,
+        let due = turns.iter_mut().filter(|turn| last || inboxes.is_used(turn.place));
+        let mut due: Vec<&mut Turn<'_>> = due.collect();
+        let takes: Vec<(&str, usize)> = due.iter().map(|turn| (turn.list, turn.most)).collect();
+        let answers =
+            if last { link.take(&takes).await } else { link.wait(&site.inboxes, &takes).await };
+        let answers = match answers {
+            Ok(answers) => answers,
             Err(broken) => return Stopped::Broken(broken),
         };
-        count = next_count(&messages).unwrap_or(count);
+        let (waited, taken) = answers.split_at(answers.len().saturating_sub(takes.len()));
+        let waited = match waited.first().map(Vec::as_slice) {
+            Some([list, message]) => Some((list, message)),
+            Some(_) | None => None,
+        };
+        for (turn, messages) in due.iter_mut().zip(taken) {
+            let first = waited.filter(|(list, _)| *list == turn.list.as_bytes());
+            let is_behind = turn.taken(first.map(|(_, first)| first), messages);
+            inboxes.report(turn.place, is_behind);
+        }
+        let first = waited.map(|(_, first)| first);
+        let messages: Vec<&Vec<u8>> = first.into_iter().chain(taken.iter().flatten()).collect();
+        if messages.is_empty() && last {
+            return Stopped::Dry;
+        }
         let envelopes = sort(&messages, &site.mark, &show);
         if !envelopes.is_empty() && events.send(Event::Received(envelopes)).await.is_err() {
             return Stopped::Unheard;
@@ -104,7 +153,7 @@ async fn read(
 }
 
 /// The envelopes among `messages`; a message to ourselves is shown, rubbish is dropped.
-fn sort(messages: &[Vec<u8>], mark: &str, show: &watch::Sender<u64>) -> Vec<Incoming> {
+fn sort(messages: &[&Vec<u8>], mark: &str, show: &watch::Sender<u64>) -> Vec<Incoming> {
     let mut envelopes = Vec::with_capacity(messages.len());
     for message in messages {
         if let Some(envelope) = envelope::read_incoming(message) {
@@ -127,23 +176,29 @@ fn to_ourselves(message: &[u8], mark: &str) -> Option<u64> {
     std::str::from_utf8(message).ok()?.strip_prefix(mark)?.parse().ok()
 }
 
-/// How many messages to take next, if they are as large as these.
-fn next_count(messages: &[Vec<u8>]) -> Option<usize> {
-    let bytes: usize = messages.iter().map(Vec::len).sum();
-    let mean = bytes.checked_div(messages.len())?.max(1);
-    Some((BYTES_AT_ONCE / mean).clamp(1, MOST_AT_ONCE))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn large_messages_are_taken_by_fewer() {
-        assert_eq!(next_count(&[]), None);
-        assert_eq!(next_count(&[vec![0; 100], vec![0; 300]]), Some(MOST_AT_ONCE));
-        assert_eq!(next_count(&[vec![0; 256 << 10]]), Some(4));
-        assert_eq!(next_count(&[vec![0; 10 << 20]]), Some(1));
+    fn a_turn_grows_with_what_waits_and_stays_short_in_bytes() {
+        let mut turn = Turn { place: 0, list: "", most: FEW };
+        let of = |count, bytes| vec![vec![0; bytes]; count];
+        assert!(!turn.taken(None, &[]));
+        for (waits, then) in [(3, 16), (16, 32), (32, 64), (64, 128), (128, 256), (256, 500)] {
+            assert!(!turn.taken(None, &of(waits, 200)), "{waits}");
+            assert_eq!(turn.most, then);
+        }
+        assert!(turn.taken(None, &of(500, 200)));
+        assert!(!turn.taken(None, &of(499, 200)));
+        assert!(!turn.taken(Some(&vec![0; 200]), &[]));
+        assert_eq!(turn.most, 16);
+        assert!(turn.taken(None, &of(16, 64 << 10)), "far more than is good");
+        assert_eq!(turn.most, 2);
+        assert!(turn.taken(None, &of(2, 64 << 10)));
+        assert!(!turn.taken(None, &of(1, 64 << 10)));
+        assert!(!turn.taken(Some(&vec![0; 10 << 20]), &[]));
+        assert_eq!(turn.most, 1);
     }
 
     #[test]
@@ -156,6 +211,7 @@ mod tests {
             b"\xff\xfe".to_vec(),
             br#"{"thread":"2","body":[]}"#.to_vec(),
         ];
+        let messages: Vec<&Vec<u8>> = messages.iter().collect();
         let envelopes = sort(&messages, "slackwater:abc:", &show);
         let threads: Vec<&str> = envelopes.iter().map(|e| e.thread.as_str()).collect();
         assert_eq!((threads, *seen.borrow()), (vec!["1", "2"], 7));

@@ -4,6 +4,7 @@ use slackwater_core::osrf::envelope::{Address, Outgoing, Recipient, Refusal};
 
 use super::link::Account;
 use super::{Options, address, envelope};
+use crate::inbox::{INBOXES, Inbox};
 use crate::socket::Endpoint;
 use crate::{Error, names};
 
@@ -11,8 +12,8 @@ use crate::{Error, names};
 pub(super) struct Site {
     pub(super) endpoint: Endpoint,
     pub(super) account: Account,
-    /// The list that we read.
-    pub(super) address: Address,
+    /// The lists that we read.
+    pub(super) inboxes: [Address; INBOXES],
     /// What our messages to ourselves begin with.
     pub(super) mark: String,
     /// A list that is never there.
@@ -42,14 +43,18 @@ impl Site {
             }
         }
         let (user, domain) = (&options.username, &options.domain);
-        let address =
-            address::client(user, domain, &names::host(), std::process::id(), names::random()?);
+        let (host, process) = (names::host(), std::process::id());
+        let mut inboxes = <[Address; INBOXES]>::default();
+        for inbox in &mut inboxes {
+            *inbox = address::client(user, domain, &host, process, names::random()?);
+        }
+        let nothing = format!("{}:nothing", inboxes[0]);
         Ok(Self {
             endpoint: options.endpoint.clone(),
             account: Account { user: user.clone(), password: options.password.clone() },
             mark: format!("slackwater:{:032x}:", names::random()?),
-            nothing: format!("{address}:nothing"),
-            address,
+            nothing,
+            inboxes,
             domain: domain.clone(),
             router: address::router(&options.router_name, domain),
             max_message_size: options.max_message_size,
@@ -76,14 +81,18 @@ impl Site {
     }
 
     /// The list that an envelope goes to and its text there, or why it is not sent.
-    pub(super) fn text<'a>(&'a self, outgoing: &'a Outgoing) -> Result<(&'a str, String), Refusal> {
+    pub(super) fn text<'a>(
+        &'a self,
+        outgoing: &'a Outgoing,
+        inbox: Inbox,
+    ) -> Result<(&'a str, String), Refusal> {
         let (list, to) = match &outgoing.to {
             Recipient::Service(service) => (self.router.as_str(), address::any_worker_of(service)),
             Recipient::Worker(worker) => (worker.as_str(), worker.clone()),
         };
         let head = envelope::Head {
             to: &to,
-            from: &self.address,
+            from: self.inboxes.get(inbox.place()).unwrap_or(&self.inboxes[0]),
             thread: &outgoing.thread,
             xid: Some(&outgoing.xid),
         };

@@ -114,7 +114,7 @@ impl Lane {
                 self.say(&answer);
             }
             while self.ready.len() < READY
-                && let Some(Queued { envelope, room }) = self.waiting.pop_front()
+                && let Some(Queued { envelope, room, .. }) = self.waiting.pop_front()
             {
                 *numbers += 1;
                 match site.text(&envelope, *numbers, self.limit) {

@@ -1,7 +1,9 @@
 //! What goes over the wire, in order and whole, with nothing that the accounts may not do.
 
-use slackwater_bus::Endpoint;
 use slackwater_bus::redis as redis_bus;
+use std::time::{Duration, Instant};
+
+use slackwater_bus::{Endpoint, Inbox};
 use slackwater_core::osrf::envelope::Recipient;
 use slackwater_lab::bus::redis::server::{DOMAIN, OTHER_DOMAIN, Server};
 use slackwater_lab::certificate::Certificate;
@@ -78,6 +80,57 @@ async fn what_waits_comes_in_batches_and_whole() {
     assert_eq!(got, expected);
     assert!(events < 50, "{events} events");
     client.close().await;
+}
+
+/// The inbox that is best for who waits for nothing, as soon as it is not the first.
+async fn another_inbox(client: &Client) -> Inbox {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let inbox = client.bus.sender.inbox(Inbox::default());
+        if inbox != Inbox::default() {
+            return inbox;
+        }
+        assert!(Instant::now() < deadline, "the first inbox is not behind");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_fills_one_inbox_holds_up_no_other_and_all_are_read_dry_and_deleted() {
+    let Some(server) = Server::start().await.expect("a server") else { return };
+    let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
+    // Nobody takes the events, so that the reader stands still with most of them before it.
+    let flood: Vec<String> = (0..2_000).map(|number| number.to_string()).collect();
+    let large = "x".repeat(10_000);
+    let text = |thread: &String| format!(r#"{{"thread":"{thread}","body":["{large}"]}}"#);
+    others.push(&client.address, &flood.iter().map(text).collect::<Vec<_>>()).await;
+
+    let inbox = another_inbox(&client).await;
+    let fast = outgoing(Recipient::Service("a.service".to_owned()), "fast");
+    client.bus.sender.send_from(inbox, fast).expect("room");
+    let asked = others.next().await;
+    let address = asked["from"].as_str().expect("an address").to_owned();
+    assert_ne!(address, client.address);
+    others.push(&address, &[answer("fast")]).await;
+    let mut got = Vec::new();
+    while got.last().is_none_or(|thread| thread != "fast") {
+        let envelopes = client.envelopes().await.into_iter().map(|envelope| envelope.thread);
+        // In one turn, what the other inbox holds may come before.
+        got.extend(envelopes);
+        if let Some(place) = got.iter().position(|thread| thread == "fast") {
+            got.remove(place);
+            got.push("fast".to_owned());
+        }
+    }
+    assert!(got.len() < flood.len() / 4, "{} came before it", got.len());
+    got.pop();
+    while got.len() < flood.len() {
+        got.extend(client.envelopes().await.into_iter().map(|envelope| envelope.thread));
+    }
+    assert_eq!(got, flood, "in their order");
+    others.push(&address, &flood.iter().map(text).collect::<Vec<_>>()).await;
+    assert_eq!(client.close().await, flood, "what is there at the end is read");
+    assert_eq!(server.lists().await.expect("lists"), Vec::<String>::new());
 }
 
 #[tokio::test]

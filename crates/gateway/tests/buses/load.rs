@@ -99,6 +99,89 @@ async fn ten_thousand_clients_share_a_handful_of_connections() {
     nothing_is_left(site).await;
 }
 
+/// What the gateway has asked for last: where the answer is to come, and its thread there.
+async fn asked(server: &Server) -> (String, String) {
+    let (_, text): (String, String) =
+        server.ask("BLPOP opensrf:router:router:127.0.0.1 10").await.unwrap();
+    let envelope: Value = serde_json::from_str(&text).unwrap();
+    let part = |name: &str| envelope[name].as_str().unwrap().to_owned();
+    (part("from"), part("thread"))
+}
+
+/// A worker's answer to the request with this trace, without any space.
+fn worker_says(thread: &str, trace: u32, kind: &str, payload: &Value) -> String {
+    let message = json!({"threadTrace": trace.to_string(), "type": kind, "payload": payload});
+    let body = json!([{"__c": "osrfMessage", "__p": message}]);
+    let from = "opensrf:client:opensrf:127.0.0.1:h:1:2";
+    json!({"to": "x", "from": from, "thread": thread, "osrf_xid": "x", "body": body}).to_string()
+}
+
+fn complete() -> Value {
+    json!({"__c": "osrfConnectStatus", "__p": {"status": "Complete", "statusCode": "205"}})
+}
+
+/// Whoever waits for nothing has his answers come to another inbox than one that is behind; whoever
+/// waits keeps to his, where order is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_client_is_sent_at_once_holds_up_no_other() {
+    const RESULTS: usize = 3_000;
+    let Some(server) = Server::start().await.unwrap() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let options = joined(server.port(), state.path());
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let gateway = Gateway::start(PROGRAM, &options).await.unwrap();
+    let request = |trace| opensrf::request("a.service", "t", trace, "m", &json!([]));
+    let [mut flooded, mut waiting, mut idle] = [
+        gateway.connect().await.unwrap(),
+        gateway.connect().await.unwrap(),
+        gateway.connect().await.unwrap(),
+    ];
+    flooded.send_text(&request(1)).await.unwrap();
+    let (first, thread) = asked(&server).await;
+    waiting.send_text(&request(1)).await.unwrap();
+    assert_eq!(asked(&server).await.0, first);
+
+    gateway.signal(Signal::STOP).unwrap();
+    let content = json!({"status": "OK", "statusCode": "200", "content": "x".repeat(20_000)});
+    let result = json!({"__c": "osrfResult", "__p": content});
+    let mut flood = format!("RPUSH {first}");
+    for _ in 0..RESULTS {
+        flood.push(' ');
+        flood.push_str(&worker_says(&thread, 1, "RESULT", &result));
+    }
+    flood.push(' ');
+    flood.push_str(&worker_says(&thread, 1, "STATUS", &complete()));
+    let _length: usize = server.ask(&flood).await.unwrap();
+    let reading = tokio::spawn(async move {
+        let (mut results, mut is_over) = (0, false);
+        while !is_over {
+            let Message::Text(text) = flooded.read_message().await.unwrap() else { panic!() };
+            for answer in opensrf::answers(&text) {
+                results += usize::from(!answer.is_status);
+                is_over = answer.is_final();
+            }
+        }
+        results
+    });
+    gateway.signal(Signal::CONT).unwrap();
+    let waits = async || server.ask::<usize>(&format!("LLEN {first}")).await.unwrap();
+    while waits().await > RESULTS - 100 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    idle.send_text(&request(1)).await.unwrap();
+    let (another, thread) = asked(&server).await;
+    waiting.send_text(&request(2)).await.unwrap();
+    let (same, _) = asked(&server).await;
+    let answer = worker_says(&thread, 1, "STATUS", &complete());
+    let _length: usize = server.ask(&format!("RPUSH {another} {answer}")).await.unwrap();
+    assert!(matches!(idle.read_message().await.unwrap(), Message::Text(_)));
+    assert!(waits().await > 0, "all has been read meanwhile");
+    assert_ne!(another, first);
+    assert_eq!(same, first);
+    assert_eq!(reading.await.unwrap(), RESULTS);
+    gateway.signal(Signal::KILL).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_stays_on_the_bus_of_a_gateway_that_was_killed() {
     let Some(site) = site().await else { return };
