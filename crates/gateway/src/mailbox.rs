@@ -31,6 +31,8 @@ pub(crate) enum Letter {
 
 /// What may wait for a client, bytes, that is still modest.
 const LITTLE: usize = 64 * 1024;
+/// Answers of so many bytes may hold up those of others.
+const MUCH: usize = 1024 * 1024;
 
 /// The queue of one client, bounded by bytes.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ struct Queue {
     limit: usize,
     letters: VecDeque<Letter>,
     bytes: usize,
+    /// All bytes of answers that have come since the client last waited for nothing.
+    delivered: usize,
     overflowed: bool,
     standing: Standing,
     /// What of it stands in the sum over all clients.
@@ -91,6 +95,7 @@ impl Mailbox {
             limit,
             letters: VecDeque::new(),
             bytes: 0,
+            delivered: 0,
             overflowed: false,
             standing: Standing::NEW,
             counted: 0,
@@ -118,6 +123,7 @@ impl Mailbox {
             queue.letters.push_back(Letter::Overflow);
         } else {
             queue.bytes += bytes;
+            queue.delivered = queue.delivered.saturating_add(bytes);
             queue.letters.push_back(Letter::Bus(FromBus::Envelope(envelope)));
             self.count(&mut queue);
         }
@@ -160,10 +166,16 @@ impl Mailbox {
         self.lock().standing.holds
     }
 
-    /// The client begins to wait for an answer. Whether it waited for nothing before; it does not until
-    /// its task reports that it does.
+    /// The client begins to wait for an answer. Whether it may have it come elsewhere than the last:
+    /// only if it waited for nothing until now, and not if it was sent much since it last did, since it
+    /// would take with it what it makes others wait for.
     pub(crate) fn begins(&self) -> bool {
-        !std::mem::replace(&mut self.lock().standing.holds, true)
+        let mut queue = self.lock();
+        // Until its task reports that it does not.
+        if std::mem::replace(&mut queue.standing.holds, true) {
+            return false;
+        }
+        std::mem::take(&mut queue.delivered) < MUCH
     }
 
     /// Whether the client may have something new begun: in any case as long as little waits for all
@@ -257,6 +269,17 @@ mod tests {
         assert!(!mailbox.begins());
         mailbox.report(Standing::NEW);
         assert!(mailbox.begins());
+    }
+
+    #[test]
+    fn who_was_sent_much_stays_where_it_came() {
+        let mailbox = Mailbox::new(2 * MUCH, Arc::new(Waiting::new(8 * MUCH)));
+        for (bytes, moves) in [(MUCH - 1, true), (MUCH, false), (0, true)] {
+            mailbox.deliver(envelope(bytes));
+            mailbox.report(Standing::NEW);
+            assert_eq!(mailbox.begins(), moves, "{bytes}");
+            mailbox.report(Standing::NEW);
+        }
     }
 
     #[tokio::test]
