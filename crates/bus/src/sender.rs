@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::inbox::{Inbox, Inboxes};
 use slackwater_core::osrf::envelope::{Outgoing, Recipient};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use crate::inbox::{Inbox, Inboxes};
 
 /// How much a bus takes before it gives envelopes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -314,7 +314,7 @@ fn greet(bound: &[ListenAddress]) {
     }
 }
 
-/// How long leaving the bus may take: what is queued for it is sent, our list is read dry.
+/// How long leaving the bus may take: what is queued for it is sent, our lists are read dry.
 const BUS_FAREWELL: Duration = Duration::from_secs(5);
 
 /// How long whoever joins a bus will be there.

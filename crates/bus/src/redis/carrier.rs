@@ -41,7 +41,7 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Joins the bus, and proves that what is pushed to our list is read.
+    /// Joins the bus, and proves that what is pushed to our first list is read.
     pub(super) async fn join(
         site: &Arc<Site>,
         inboxes: &Arc<Inboxes>,

@@ -39,7 +39,7 @@ const READING_STOPS: usize = 256 * 1024;
 /// One read of stdin.
 const PIECE: usize = 64 * 1024;
 
-/// How long leaving the bus may take: what is queued for it is sent, our list is read dry.
+/// How long leaving the bus may take: what is queued for it is sent, our lists are read dry.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Serves one client until it has gone, or has been drained by SIGUSR1 or SIGTERM.
