@@ -73,6 +73,8 @@ impl From<io::Error> for Broken {
 pub(super) struct Link {
     pub(super) wire: Wire,
     pub(super) clock: Clock,
+    /// Whether LPOP takes a count.
+    counts: bool,
 }
 
 /// The bytes of a connection.
@@ -99,10 +101,21 @@ impl Link {
             };
             let mut wire = Wire { stream, unread: BytesMut::new() };
             wire.log_in(endpoint, account).await?;
-            Ok(Self { wire, clock: Clock::new() })
+            Ok(Self { wire, clock: Clock::new(), counts: true })
         };
         let late = |_| Error::no_answer(SERVER, endpoint, patience);
         timeout(patience, opening).await.map_err(late)?
+    }
+
+    /// Learns how messages are taken here: before version 6.2, which Ubuntu 22.04 does not have,
+    /// Redis knows no LPOP of several.
+    pub(super) async fn learn(&mut self, list: &str) -> Result<(), Broken> {
+        let command = one(&[b"LPOP", list.as_bytes(), b"0"]);
+        let answers = self.wire.ask(&command, 1, |answer| {
+            self.counts = !matches!(answer, Reply::Refused(said) if said.contains("wrong number of arguments"));
+            Ok(())
+        });
+        self.clock.within(PATIENCE, answers).await
     }
 
     /// Waits a second for a message in any of `lists`, and takes up to so many out of each of `takes`
@@ -146,21 +159,31 @@ impl Link {
         count: usize,
         takes: &[(&str, usize)],
     ) -> Result<Vec<Vec<Vec<u8>>>, Broken> {
+        let mut due = count;
         for (list, most) in takes {
-            let most = most.to_string();
-            let words = [b"LPOP", list.as_bytes(), most.as_bytes()];
-            resp::command(&mut commands, words.into_iter());
+            if self.counts {
+                let most = most.to_string();
+                let words = [b"LPOP", list.as_bytes(), most.as_bytes()];
+                resp::command(&mut commands, words.into_iter());
+                due += 1;
+            } else {
+                for _ in 0..*most {
+                    resp::command(&mut commands, [b"LPOP", list.as_bytes()].into_iter());
+                }
+                due += most;
+            }
         }
-        let (mut all, mut denied) = (Vec::with_capacity(count + takes.len()), None);
-        let answers = self.wire.ask(&commands, count + takes.len(), |answer| {
+        let (mut all, mut denied) = (Vec::with_capacity(due), None);
+        let answers = self.wire.ask(&commands, due, |answer| {
             let items = match answer {
                 Reply::List(items) => items,
                 Reply::Nil => Vec::new(),
+                text @ Reply::Text(_) => vec![text],
                 Reply::Refused(said) => {
                     denied = Some(said.to_owned());
                     Vec::new()
                 }
-                Reply::Word(_) | Reply::Number(_) | Reply::Text(_) => return Err(no_texts()),
+                Reply::Word(_) | Reply::Number(_) => return Err(no_texts()),
             };
             let texts = items.into_iter().map(|item| match item {
                 Reply::Text(text) => Ok(text.to_vec()),
@@ -174,7 +197,16 @@ impl Link {
             Ok(())
         });
         self.clock.within(PATIENCE, answers).await?;
-        denied.map_or(Ok(all), |said| Err(Broken::Denied(said)))
+        if let Some(said) = denied {
+            return Err(Broken::Denied(said));
+        }
+        if !self.counts {
+            let mut singles = all.split_off(count).into_iter();
+            for (_, most) in takes {
+                all.push(singles.by_ref().take(*most).flatten().collect());
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -370,5 +402,59 @@ mod tests {
         serving.await.expect("it goes on").expect("all is read");
         assert_eq!(seen, length);
         assert!(!wire.unread.try_reclaim(MOST_KEPT + 1), "it is kept");
+    }
+
+    /// A link to a stand-in that expects each text, and says what is beside it.
+    fn scripted(
+        exchanges: Vec<(&'static str, &'static str)>,
+    ) -> (Link, tokio::task::JoinHandle<()>) {
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        let script = async move {
+            for (expected, answer) in exchanges {
+                let mut heard = vec![0; expected.len()];
+                theirs.read_exact(&mut heard).await.expect("a question");
+                assert_eq!(String::from_utf8_lossy(&heard), expected);
+                theirs.write_all(answer.as_bytes()).await.expect("all is read");
+            }
+        };
+        let wire = Wire { stream: Box::new(ours), unread: BytesMut::new() };
+        (Link { wire, clock: Clock::new(), counts: true }, tokio::spawn(script))
+    }
+
+    #[tokio::test]
+    async fn where_lpop_knows_no_count_each_message_is_taken_by_its_own() {
+        let (mut link, script) = scripted(vec![
+            (
+                "*3\r\n$4\r\nLPOP\r\n$1\r\na\r\n$1\r\n0\r\n",
+                "-ERR wrong number of arguments for 'lpop' command\r\n",
+            ),
+            (
+                "*4\r\n$5\r\nBLPOP\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\n1\r\n\
+                 *2\r\n$4\r\nLPOP\r\n$1\r\na\r\n*2\r\n$4\r\nLPOP\r\n$1\r\na\r\n\
+                 *2\r\n$4\r\nLPOP\r\n$1\r\nb\r\n",
+                "*2\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\n2\r\n$-1\r\n$1\r\n3\r\n",
+            ),
+        ]);
+        link.learn("a").await.expect("an answer");
+        let texts = link.wait(&["a", "b"], &[("a", 2), ("b", 1)]).await.expect("texts");
+        assert_eq!(
+            texts,
+            [vec![b"a".to_vec(), b"1".to_vec()], vec![b"2".to_vec()], vec![b"3".to_vec()]]
+        );
+        script.await.expect("as it was to be");
+    }
+
+    #[tokio::test]
+    async fn where_lpop_knows_a_count_several_are_taken_at_once() {
+        for nothing in ["*-1\r\n", "$-1\r\n", "*0\r\n"] {
+            let (mut link, script) = scripted(vec![
+                ("*3\r\n$4\r\nLPOP\r\n$1\r\na\r\n$1\r\n0\r\n", nothing),
+                ("*3\r\n$4\r\nLPOP\r\n$1\r\na\r\n$1\r\n2\r\n", "*2\r\n$1\r\n1\r\n$1\r\n2\r\n"),
+            ]);
+            link.learn("a").await.expect("an answer");
+            let texts = link.take(&[("a", 2)]).await.expect("texts");
+            assert_eq!(texts, [[b"1".to_vec(), b"2".to_vec()]]);
+            script.await.expect("as it was to be");
+        }
     }
 }

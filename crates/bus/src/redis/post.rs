@@ -128,7 +128,7 @@ impl Post {
             if self.under_way.len() <= due {
                 return Ok(());
             }
-            let Link { wire, clock } = &mut self.link;
+            let Link { wire, clock, .. } = &mut self.link;
             let answer = tokio::select! {
                 biased;
                 answer = wire.answer(|answer| Ok(accepted(&answer))) => Some(answer?),
@@ -204,7 +204,7 @@ impl Post {
         self.under_way.extend(sent);
         self.bytes += commands.len();
         self.wake_at(if self.bytes > LITTLE { 1 } else { NEWS })?;
-        let Link { wire, clock } = &mut self.link;
+        let Link { wire, clock, .. } = &mut self.link;
         clock.within(patience(self.bytes), wire.send(commands)).await
     }
 

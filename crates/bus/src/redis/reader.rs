@@ -116,6 +116,9 @@ async fn read(
     events: mpsc::Sender<Event>,
     show: watch::Sender<u64>,
 ) -> Stopped {
+    if let Err(broken) = link.learn(&site.inboxes[0]).await {
+        return Stopped::Broken(broken);
+    }
     let lists = site.inboxes.iter().enumerate();
     let mut turns: Vec<Turn<'_>> =
         lists.map(|(place, list)| Turn { place, list, most: FEW }).collect();

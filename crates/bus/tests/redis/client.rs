@@ -119,12 +119,11 @@ impl Others {
 
     /// Everything that a list holds just now.
     pub(crate) async fn all_of(&mut self, list: &str) -> Vec<Value> {
-        let mut command = redis::cmd("LPOP");
-        command.arg(list).arg(1_000_000);
-        let texts: Option<Vec<String>> =
-            command.query_async(&mut self.connection).await.expect("an answer");
-        let read = |text: String| serde_json::from_str(&text).expect("JSON");
-        texts.unwrap_or_default().into_iter().map(read).collect()
+        let mut both = redis::pipe();
+        both.atomic().lrange(list, 0, -1).del(list).ignore();
+        let (texts,): (Vec<String>,) =
+            both.query_async(&mut self.connection).await.expect("an answer");
+        texts.iter().map(|text| serde_json::from_str(text).expect("JSON")).collect()
     }
 
     pub(crate) async fn push(&mut self, list: &str, texts: &[String]) {

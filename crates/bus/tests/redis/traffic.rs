@@ -56,9 +56,8 @@ async fn a_worker_gets_its_envelopes_in_order_in_its_own_domain() {
         }
         assert_eq!(got, expected, "{list}");
     }
-    let domains: String = server.ask("CLIENT LIST").await.expect("clients");
-    let of_gateway = domains.lines().filter(|line| line.contains("user=gateway"));
-    assert_eq!(of_gateway.count(), 3, "two connections, and one to the other domain");
+    let ours = server.connections("gateway").await.expect("connections");
+    assert_eq!(ours.len(), 3, "two connections, and one to the other domain");
     client.close().await;
     assert_eq!(server.denials().await.expect("a log"), 0);
 }

@@ -278,6 +278,5 @@ async fn release(helping: &mut RawClient, label: &str) {
 
 /// Connections of gateways to the server.
 async fn connections(server: &Server) -> usize {
-    let clients: String = server.ask("CLIENT LIST").await.unwrap();
-    clients.lines().filter(|line| line.contains(" user=gateway ")).count()
+    server.connections("gateway").await.unwrap().len()
 }

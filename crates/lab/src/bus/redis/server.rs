@@ -1,6 +1,7 @@
 //! A redis-server for one test, with the accounts that OpenSRF sites have, seen and steered from
 //! an account that may do everything.
 
+use std::ffi::OsString;
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub const OTHER_DOMAIN: &str = "127.0.1.2";
 
 /// How long anything is waited for that should come at once.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Names another program to run in place of `redis-server`: its path or name.
+const PROGRAM: &str = "LAB_REDIS_SERVER";
 /// The rights of OpenSRF's own accounts; those of services have the services' lists too.
 const RIGHTS: &str = "-@all +lpop +blpop +rpush +del ~opensrf:router:* ~opensrf:client:*";
 
@@ -63,7 +66,7 @@ impl Server {
         }
         let directory = tempfile::tempdir()?;
         let accounts = [
-            "user default on >adminpw ~* &* +@all".to_owned(),
+            "user default on >adminpw ~* +@all".to_owned(),
             format!("user opensrf on >opensrfpw {RIGHTS} ~opensrf:service:*"),
             format!("user router on >routerpw {RIGHTS} ~opensrf:service:*"),
             format!("user gateway on >gatewaypw {RIGHTS}"),
@@ -166,6 +169,18 @@ impl Server {
         self.ask("KEYS *").await
     }
 
+    /// The numbers of an account's connections, which grow.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn connections(&self, user: &str) -> redis::RedisResult<Vec<u64>> {
+        let (all, mark): (String, _) = (self.ask("CLIENT LIST").await?, format!("user={user} "));
+        let theirs = all.lines().filter(|line| format!("{line} ").contains(&mark));
+        let id =
+            |line: &str| line.split(' ').find_map(|word| word.strip_prefix("id="))?.parse().ok();
+        Ok(theirs.filter_map(id).collect())
+    }
+
     /// How often an account tried what it may not: what the ACL log holds, and what failed in any
     /// other way, as a command does that this version does not know.
     ///
@@ -226,13 +241,17 @@ impl Drop for Server {
     }
 }
 
+fn program() -> OsString {
+    std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into())
+}
+
 fn installed() -> bool {
-    let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
+    let found = Command::new(program()).arg("--version").stdout(Stdio::null()).status();
     found.is_ok_and(|status| status.success())
 }
 
 fn spawn(directory: &Path, port: u16, options: &[String]) -> io::Result<Child> {
-    let mut command = Command::new("redis-server");
+    let mut command = Command::new(program());
     command.args(["--port", &port.to_string(), "--bind", DOMAIN, OTHER_DOMAIN]);
     command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(directory);
     command.arg("--aclfile").arg(directory.join("accounts"));
