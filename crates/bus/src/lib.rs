@@ -17,6 +17,7 @@ pub mod embedded;
 mod error;
 mod inbox;
 mod names;
+mod overdue;
 pub mod probe;
 mod prompt;
 mod quiet;

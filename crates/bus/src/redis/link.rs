@@ -18,6 +18,7 @@ use tokio::time::{Interval, MissedTickBehavior, timeout};
 use super::SERVER;
 use super::resp::{self, Not, Reply};
 use crate::Error;
+use crate::overdue::Overdue;
 use crate::socket::{self, Duplex, Endpoint};
 
 /// How long Redis waits for a message before it says that there is none, seconds.
@@ -315,14 +316,16 @@ impl Clock {
         doing: impl Future<Output = io::Result<()>>,
     ) -> Result<(), Broken> {
         let began = Instant::now();
-        let mut doing = pin!(doing);
+        let (mut doing, mut overdue) = (pin!(doing), Overdue::default());
         loop {
             tokio::select! {
                 biased;
                 done = &mut doing => return done.map_err(Broken::from),
                 () = self.tick() => {}
             }
-            overdue(began, patience)?;
+            if overdue.look(began.elapsed() >= patience) {
+                return Err(silence(patience));
+            }
         }
     }
 
@@ -332,12 +335,9 @@ impl Clock {
     }
 }
 
-/// Fails if what was asked then should have been answered within this time.
-pub(super) fn overdue(since: Instant, patience: Duration) -> Result<(), Broken> {
-    if since.elapsed() < patience {
-        return Ok(());
-    }
-    Err(Broken::Lost(format!("no answer within {} s", patience.as_secs())))
+/// What is said of a server that has not answered within this time.
+pub(super) fn silence(patience: Duration) -> Broken {
+    Broken::Lost(format!("no answer within {} s", patience.as_secs()))
 }
 
 /// How long the answers to so many bytes of commands may take.

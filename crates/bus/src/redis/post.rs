@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use slackwater_core::osrf::envelope::Refusal;
 use tokio::sync::mpsc;
 
-use super::link::{Account, Broken, Link, accepted, deletion, overdue, patience};
+use super::link::{Account, Broken, Link, accepted, deletion, patience, silence};
 use super::resp;
 use super::site::Site;
+use crate::overdue::Overdue;
 use crate::recovery::refuse;
 use crate::sender::Queued;
 use crate::socket::Endpoint;
@@ -118,7 +119,7 @@ impl Post {
 
     /// Reads answers until so many are due. Cancel-safe.
     async fn answers(&mut self, due: usize, events: &mpsc::Sender<Event>) -> Result<(), Broken> {
-        let mut looked = false;
+        let mut overdue = Overdue::default();
         loop {
             while let Some((queued, said)) = self.refused.front() {
                 let why = Refusal::NotTaken(format!("Redis refuses it: {said}"));
@@ -137,12 +138,11 @@ impl Post {
             match answer {
                 Some(answer) => self.answered(answer)?,
                 None => {
-                    // Who was held up himself finds them there.
-                    if looked {
-                        overdue(self.since, patience(self.bytes))?;
+                    let patience = patience(self.bytes);
+                    if overdue.look(self.since.elapsed() >= patience) {
+                        return Err(silence(patience));
                     }
                     self.link.wire.stream.look();
-                    looked = true;
                 }
             }
         }
@@ -241,6 +241,8 @@ fn write_push(commands: &mut Vec<u8>, list: &str, text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use slackwater_core::osrf::envelope::{Outgoing, Recipient};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
@@ -362,6 +364,17 @@ mod tests {
             scene.post.since = Instant::now() - Duration::from_secs(10);
             assert_eq!(scene.answers().await.is_ok(), !answer.is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_was_held_up_while_he_waited_does_not_either() {
+        let mut scene = Scene::new().await;
+        scene.push(&["x"]).await;
+        let mut answers = pin!(scene.post.answers(0, &scene.events.0));
+        assert!(timeout(Duration::from_millis(1), &mut answers).await.is_err(), "none is there");
+        scene.server.write_all(b":1\r\n").await.expect("answered");
+        std::thread::sleep(patience(0) + Duration::from_millis(100));
+        timeout(SOON, answers).await.expect("in time").expect("it was answered long ago");
     }
 
     #[tokio::test]

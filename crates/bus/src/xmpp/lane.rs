@@ -21,6 +21,7 @@ use super::reader::{PING, QUESTIONS, Reader};
 use super::site::Site;
 use super::stream::Stream;
 use crate::Event;
+use crate::overdue::Overdue;
 use crate::sender::Queued;
 use crate::socket::Duplex;
 
@@ -63,6 +64,7 @@ struct Watch {
     /// What had been heard when it was last looked, and when that was new.
     bytes: u64,
     heard: Instant,
+    overdue: Overdue,
 }
 
 impl Lane {
@@ -71,7 +73,9 @@ impl Lane {
         let limit = stream.limit;
         let (writing, reader) = stream.start(events, asks);
         let now = Instant::now();
-        let watch = Watch { ping: 0, since: now, sent: 0, sent_before: 0, bytes: 0, heard: now };
+        let overdue = Overdue::default();
+        let watch =
+            Watch { ping: 0, since: now, sent: 0, sent_before: 0, bytes: 0, heard: now, overdue };
         Self {
             writing,
             limit,
@@ -155,19 +159,16 @@ impl Lane {
         if bytes != watch.bytes || is_busy {
             (watch.bytes, watch.heard) = (bytes, now);
         }
-        if answered {
-            if self.sent > watch.sent || now.duration_since(watch.since) >= IDLE {
-                self.ping(site, now);
-            }
-            return Ok(());
-        }
         let under_way = (watch.sent - watch.sent_before) / BYTES_A_SECOND;
         let patience = PATIENCE + Duration::from_secs(under_way);
         let silent = now.duration_since(watch.since.max(watch.heard));
-        if silent < patience {
-            return Ok(());
+        if watch.overdue.look(!answered && silent >= patience) {
+            return Err(format!("the server has said nothing for {} s", silent.as_secs()));
         }
-        Err(format!("the server has said nothing for {} s", silent.as_secs()))
+        if answered && (self.sent > watch.sent || now.duration_since(watch.since) >= IDLE) {
+            self.ping(site, now);
+        }
+        Ok(())
     }
 
     /// Asks the server whether it is there: once it says so, it has read all that was sent before.

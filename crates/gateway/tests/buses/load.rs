@@ -182,6 +182,33 @@ async fn what_one_client_is_sent_at_once_holds_up_no_other() {
     gateway.signal(Signal::KILL).unwrap();
 }
 
+/// As when a machine was asleep, or moved to another host.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_was_held_up_does_not_take_the_bus_for_lost() {
+    let Some(server) = Server::start().await.unwrap() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let options = joined(server.port(), state.path());
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let gateway = Gateway::start(PROGRAM, &options).await.unwrap();
+    let mut client = gateway.connect().await.unwrap();
+    let request = opensrf::request("a.service", "t", 1, "m", &json!([]));
+    client.send_text(&request).await.unwrap();
+    let (address, thread) = asked(&server).await;
+    gateway.signal(Signal::STOP).unwrap();
+    let answer = worker_says(&thread, 1, "STATUS", &complete());
+    let _length: usize = server.ask(&format!("RPUSH {address} {answer}")).await.unwrap();
+    // Longer than Redis may be silent.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    gateway.signal(Signal::CONT).unwrap();
+    let Message::Text(text) = client.read_message().await.unwrap() else { panic!("no answer") };
+    assert_eq!(opensrf::answers(&text)[0].code, 205, "{text}");
+    // The next look would find it lost.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!gateway.log().contains("bus lost"), "{}", gateway.log());
+    drop(client);
+    end(gateway).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_stays_on_the_bus_of_a_gateway_that_was_killed() {
     let Some(site) = site().await else { return };
