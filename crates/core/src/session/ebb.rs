@@ -42,6 +42,9 @@ pub(super) struct Ping {
 /// While rtt is unknown and the path stands still, a Pong is waited for so long.
 const BARRIER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Whoever does what is due so late did not run in between.
+const HELD_UP: Duration = Duration::from_secs(1);
+
 impl<U: Upstream> Session<U> {
     pub(super) fn on_drain(&mut self, deadlines: Deadlines, now: Instant) {
         let is_slack = self.is_slack();
@@ -157,8 +160,11 @@ impl<U: Upstream> Session<U> {
         Some(last + interval)
     }
 
-    pub(super) fn ping_or_give_up(&mut self, now: Instant) {
-        if self.ping.as_ref().is_some_and(|ping| self.last_moved <= ping.sent) {
+    /// Gives up a client that has not answered the last Ping; asks any other. Who notices late that
+    /// it is time was held up himself, and what has come meanwhile may not be read yet.
+    pub(super) fn ping_or_give_up(&mut self, due: Instant, now: Instant) {
+        let is_silent = self.ping.as_ref().is_some_and(|ping| self.last_moved <= ping.sent);
+        if is_silent && now < due + HELD_UP {
             self.abandon(Cause::DeadPeer, 1011, "ping unanswered", now);
         } else {
             self.send_ping(now);

@@ -322,8 +322,8 @@ impl<U: Upstream> Session<U> {
         }
         if self.due_stall().is_some_and(|due| due <= now) {
             self.abandon(Cause::SlowReader, 1008, "not reading", now);
-        } else if self.due_ping().is_some_and(|due| due <= now) {
-            self.ping_or_give_up(now);
+        } else if let Some(due) = self.due_ping().filter(|due| *due <= now) {
+            self.ping_or_give_up(due, now);
         }
     }
 

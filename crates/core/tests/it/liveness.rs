@@ -112,6 +112,19 @@ fn a_dead_peer_is_given_up_and_its_workers_freed() {
 }
 
 #[test]
+fn whoever_did_not_run_himself_asks_once_more() {
+    let mut bench = pinging();
+    bench.wait(secs(30));
+    bench.now += secs(60);
+    bench.wait(ms(0));
+    assert_eq!((bench.pings.len(), bench.close), (2, None));
+    bench.wait(ms(29_999));
+    assert_eq!((bench.pings.len(), bench.close), (2, None));
+    bench.wait(ms(1));
+    assert_eq!(bench.close, Some((1011, "ping unanswered")));
+}
+
+#[test]
 fn what_a_dead_peer_never_read_is_no_loss_of_ours() {
     let mut bench = pinging();
     bench.say("t", &[request(1)]);

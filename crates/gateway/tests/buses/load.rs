@@ -100,7 +100,7 @@ async fn ten_thousand_clients_share_a_handful_of_connections() {
 }
 
 /// What the gateway has asked for last: where the answer is to come, and its thread there.
-async fn asked(server: &Server) -> (String, String) {
+pub(crate) async fn asked(server: &Server) -> (String, String) {
     let (_, text): (String, String) =
         server.ask("BLPOP opensrf:router:router:127.0.0.1 10").await.unwrap();
     let envelope: Value = serde_json::from_str(&text).unwrap();
@@ -109,14 +109,14 @@ async fn asked(server: &Server) -> (String, String) {
 }
 
 /// A worker's answer to the request with this trace, without any space.
-fn worker_says(thread: &str, trace: u32, kind: &str, payload: &Value) -> String {
+pub(crate) fn worker_says(thread: &str, trace: u32, kind: &str, payload: &Value) -> String {
     let message = json!({"threadTrace": trace.to_string(), "type": kind, "payload": payload});
     let body = json!([{"__c": "osrfMessage", "__p": message}]);
     let from = "opensrf:client:opensrf:127.0.0.1:h:1:2";
     json!({"to": "x", "from": from, "thread": thread, "osrf_xid": "x", "body": body}).to_string()
 }
 
-fn complete() -> Value {
+pub(crate) fn complete() -> Value {
     json!({"__c": "osrfConnectStatus", "__p": {"status": "Complete", "statusCode": "205"}})
 }
 
@@ -182,33 +182,6 @@ async fn what_one_client_is_sent_at_once_holds_up_no_other() {
     gateway.signal(Signal::KILL).unwrap();
 }
 
-/// As when a machine was asleep, or moved to another host.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_was_held_up_does_not_take_the_bus_for_lost() {
-    let Some(server) = Server::start().await.unwrap() else { return };
-    let state = tempfile::tempdir().unwrap();
-    let options = joined(server.port(), state.path());
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    let gateway = Gateway::start(PROGRAM, &options).await.unwrap();
-    let mut client = gateway.connect().await.unwrap();
-    let request = opensrf::request("a.service", "t", 1, "m", &json!([]));
-    client.send_text(&request).await.unwrap();
-    let (address, thread) = asked(&server).await;
-    gateway.signal(Signal::STOP).unwrap();
-    let answer = worker_says(&thread, 1, "STATUS", &complete());
-    let _length: usize = server.ask(&format!("RPUSH {address} {answer}")).await.unwrap();
-    // Longer than Redis may be silent.
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    gateway.signal(Signal::CONT).unwrap();
-    let Message::Text(text) = client.read_message().await.unwrap() else { panic!("no answer") };
-    assert_eq!(opensrf::answers(&text)[0].code, 205, "{text}");
-    // The next look would find it lost.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(!gateway.log().contains("bus lost"), "{}", gateway.log());
-    drop(client);
-    end(gateway).await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_stays_on_the_bus_of_a_gateway_that_was_killed() {
     let Some(site) = site().await else { return };
@@ -272,7 +245,7 @@ async fn use_up(gateway: &mut Gateway, clients: u64, calls: u64) -> Seen {
 }
 
 /// The orderly end.
-async fn end(mut gateway: Gateway) {
+pub(crate) async fn end(mut gateway: Gateway) {
     gateway.signal(Signal::TERM).unwrap();
     let status = gateway.exit().await.unwrap();
     assert_eq!(status.code(), Some(0), "{}", gateway.log());
