@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 pub use error::Error;
 pub use inbox::Inbox;
 pub use sender::{QueueLimits, Sender};
-pub use socket::Endpoint;
+pub use socket::{Endpoint, tls_client};
 
 mod backoff;
 pub mod embedded;

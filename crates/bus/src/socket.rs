@@ -139,7 +139,7 @@ async fn connect_by<S: Duplex + 'static>(
         Endpoint::Tcp { host, port } => tcp(host, *port).await.map(|tcp| Box::new(by(tcp)) as _),
         Endpoint::Unix { path } => UnixStream::connect(path).await.map(|s| Box::new(s) as _),
         Endpoint::Tls { host, port, authorities } => {
-            let connector = TlsConnector::from(Arc::new(tls(authorities.as_deref())?));
+            let connector = TlsConnector::from(Arc::new(tls_client(authorities.as_deref())?));
             let opening = async { secured(&connector, host, by(tcp(host, *port).await?)).await };
             opening.await.map(|stream| Box::new(stream) as _)
         }
@@ -162,7 +162,12 @@ async fn secured<S: Duplex>(
     connector.connect(name, stream).await
 }
 
-pub(crate) fn tls(authorities: Option<&Path>) -> Result<ClientConfig, Error> {
+/// How to be a client over TLS: trusting the certificates in a PEM file, or without one those that
+/// the system trusts.
+///
+/// # Errors
+/// The file cannot be read, or there is no certificate in it.
+pub fn tls_client(authorities: Option<&Path>) -> Result<ClientConfig, Error> {
     let mut trusted = RootCertStore::empty();
     match authorities {
         Some(path) => {

@@ -196,7 +196,7 @@ pub struct RequestOptions {
     /// Its parameters, each a JSON text: 1 '"text"' '{"a":true}'
     #[arg(value_name = "JSON", allow_negative_numbers = true)]
     pub params: Vec<String>,
-    /// The gateway
+    /// The gateway: ws://HOST:PORT/, or wss: over TLS
     #[arg(
         long,
         env = "SLACKWATER_URL",
@@ -204,6 +204,9 @@ pub struct RequestOptions {
         default_value = "ws://127.0.0.1:7682/"
     )]
     pub url: String,
+    /// Trust the certificates in this PEM file, in place of those that the system trusts
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// How long the whole may take
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub timeout: Patience,

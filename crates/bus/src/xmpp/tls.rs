@@ -10,7 +10,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use super::login::Encryption;
 use crate::Error;
-use crate::socket::{provider, tls};
+use crate::socket::{provider, tls_client};
 
 /// What is asked of the server. `authorities`: a PEM file of the certificates to trust; without it,
 /// those that the system trusts.
@@ -18,7 +18,7 @@ pub(super) fn config(
     encryption: Encryption,
     authorities: Option<&Path>,
 ) -> Result<Arc<ClientConfig>, Error> {
-    let mut config = tls(authorities)?;
+    let mut config = tls_client(authorities)?;
     match encryption {
         Encryption::Required => {}
         Encryption::Off | Encryption::Offered => {

@@ -2,11 +2,19 @@
 
 mod answers;
 
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+
 use futures_util::{SinkExt, StreamExt};
 use hyper::Uri;
+use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_websockets::{ClientBuilder, Limits, Message};
 
 use self::answers::{Answer, Answers};
@@ -21,7 +29,7 @@ pub(super) async fn run(options: &RequestOptions) -> Result<u8, Failure> {
     let params = params(&options.params)?;
     let thread = thread()?;
     let request = message(&thread, &options.service, &options.method, &params)?;
-    let exchange = exchange(url, request, Answers::new(thread));
+    let exchange = exchange(url, options.ca.as_deref(), request, Answers::new(thread));
     match timeout(options.timeout.duration(), exchange).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Failure::Failed("no complete answer in time (--timeout)".to_owned())),
@@ -29,11 +37,17 @@ pub(super) async fn run(options: &RequestOptions) -> Result<u8, Failure> {
 }
 
 /// Sends the request and prints its answers until the last one.
-async fn exchange(url: Uri, request: String, mut answers: Answers) -> Result<u8, Failure> {
+async fn exchange(
+    url: Uri,
+    authorities: Option<&Path>,
+    request: String,
+    mut answers: Answers,
+) -> Result<u8, Failure> {
+    let stream = connect(&url, authorities).await?;
     let connecting = ClientBuilder::from_uri(url.clone())
         .limits(Limits::default().max_payload_len(Some(LONGEST_MESSAGE)));
-    let gone = |reason: &dyn std::fmt::Display| Failure::Unreachable(format!("{url}: {reason}"));
-    let (mut socket, _) = connecting.connect().await.map_err(|error| gone(&error))?;
+    let gone = |reason: &dyn Display| unreachable(&url, reason);
+    let (mut socket, _) = connecting.connect_on(stream).await.map_err(|error| gone(&error))?;
     socket.send(Message::text(request)).await.map_err(|error| gone(&error))?;
     while let Some(message) = socket.next().await {
         let message = message.map_err(|error| Failure::Failed(format!("{url}: {error}")))?;
@@ -56,13 +70,43 @@ async fn exchange(url: Uri, request: String, mut answers: Answers) -> Result<u8,
     Err(Failure::Failed("the connection ended without an answer".to_owned()))
 }
 
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// The byte stream to a gateway, over TLS for `wss:`.
+async fn connect(url: &Uri, authorities: Option<&Path>) -> Result<Box<dyn Stream>, Failure> {
+    let gone = |reason: &dyn Display| unreachable(url, reason);
+    let is_secure = is_secure(url);
+    // IPv6 addresses stand in brackets.
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| gone(&error))?;
+    if !is_secure {
+        return Ok(Box::new(stream));
+    }
+    let config = slackwater_bus::tls_client(authorities);
+    let config = config.map_err(|error| Failure::Usage(format!("--ca: {error}")))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| gone(&error))?;
+    let securing = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    Ok(Box::new(securing.await.map_err(|error| gone(&error))?))
+}
+
+fn unreachable(url: &Uri, reason: &dyn Display) -> Failure {
+    Failure::Unreachable(format!("{url}: {reason}"))
+}
+
+fn is_secure(url: &Uri) -> bool {
+    url.scheme_str() == Some("wss")
+}
+
 fn gateway_url(text: &str) -> Result<Uri, Failure> {
-    let wrong = |what: &str| Failure::Usage(format!("--url {text}: {what}"));
-    let url: Uri = text.parse().map_err(|_| wrong("expected ws://HOST:PORT/"))?;
+    let wrong =
+        || Failure::Usage(format!("--url {text}: expected ws://HOST:PORT/ or wss://HOST:PORT/"));
+    let url: Uri = text.parse().map_err(|_| wrong())?;
     match (url.scheme_str(), url.host()) {
-        (Some("ws"), Some(_)) => Ok(url),
-        (Some("wss"), _) => Err(wrong("wss is not supported yet: expected ws://HOST:PORT/")),
-        _ => Err(wrong("expected ws://HOST:PORT/")),
+        (Some("ws" | "wss"), Some(_)) => Ok(url),
+        _ => Err(wrong()),
     }
 }
 
@@ -152,10 +196,11 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_websocket_urls_are_taken() {
+    fn only_websocket_urls_are_taken() {
         assert!(gateway_url("ws://127.0.0.1:7682/").is_ok());
         assert!(gateway_url("ws://[::1]:7682/osrf-websocket-translator").is_ok());
-        for url in ["", "127.0.0.1:7682", "http://x/", "wss://x/", "ws://"] {
+        assert!(gateway_url("wss://catalog.example.org/osrf-websocket-translator").is_ok());
+        for url in ["", "127.0.0.1:7682", "http://x/", "https://x/", "ws://"] {
             assert!(matches!(gateway_url(url), Err(Failure::Usage(_))), "{url}");
         }
     }

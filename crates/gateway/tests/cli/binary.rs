@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use slackwater_lab::certificate::Certificate;
+use slackwater_lab::process::Gateway;
+
 use crate::fake::Place;
 
 #[test]
@@ -30,6 +33,43 @@ fn a_flag_wins_over_a_variable_and_that_over_the_file() {
     let mut command = slackwater(&["check"]);
     let file = command.env("SLACKWATER_CONFIG", config).output().unwrap();
     assert!(listens_at(&file, "127.0.0.1:0"), "{file:?}");
+}
+
+#[tokio::test]
+async fn a_request_over_tls_is_for_the_host_that_the_certificate_names() {
+    let made = Certificate::of(&["localhost"]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
+    std::fs::write(&certificate, &made.certificate).unwrap();
+    std::fs::write(&key, &made.key).unwrap();
+    let [certificate, key] = [&certificate, &key].map(|path| path.to_str().unwrap());
+    let options = ["--tls-certificate", certificate, "--tls-key", key];
+    let gateway = Gateway::start(env!("CARGO_BIN_EXE_slackwater"), &options).await.unwrap();
+    let port = gateway.address().port();
+    let request = |host: &str, more: &[&str]| {
+        let url = format!("wss://{host}:{port}/");
+        let request = ["request", "opensrf.math", "add", "1", "2", "--url", &url];
+        let output = slackwater(&[&request[..], more].concat()).output().unwrap();
+        let [said, complaint] = [output.stdout, output.stderr];
+        (
+            output.status.code(),
+            String::from_utf8(said).unwrap(),
+            String::from_utf8(complaint).unwrap(),
+        )
+    };
+    assert_eq!(
+        request("localhost", &["--ca", certificate]),
+        (Some(0), "3\n".to_owned(), String::new())
+    );
+    for (host, more, complaint) in [
+        ("localhost", &[][..], "invalid peer certificate"),
+        ("127.0.0.1", &["--ca", certificate], "invalid peer certificate"),
+        ("localhost", &["--ca", key], "there is no certificate in it"),
+    ] {
+        let (code, said, told) = request(host, more);
+        assert_eq!((code, &*said), (Some(2), ""), "{told}");
+        assert!(told.contains(complaint), "{told}");
+    }
 }
 
 #[test]

@@ -73,7 +73,7 @@ async fn without_a_gateway_it_says_so() {
 #[tokio::test]
 async fn what_was_typed_wrong_is_told_before_anything_is_sent() {
     assert_eq!(request("ws://127.0.0.1:1/", &["text"]).await, ExitCode::from(2));
-    assert_eq!(request("wss://127.0.0.1:1/", &[]).await, ExitCode::from(2));
+    assert_eq!(request("https://127.0.0.1:1/", &[]).await, ExitCode::from(2));
 }
 
 async fn request(url: &str, params: &[&str]) -> ExitCode {
@@ -92,6 +92,7 @@ fn options(url: &str, params: &[&str]) -> RequestOptions {
         method: "add".to_owned(),
         params: params.iter().map(ToString::to_string).collect(),
         url: url.to_owned(),
+        ca: None,
         timeout: "50s".parse().unwrap(),
     }
 }
