@@ -15,7 +15,7 @@ use super::SERVER;
 use super::lanes::Lanes;
 use super::link::{Broken, Link};
 use super::post::{BATCH_BYTES, Post};
-use super::reader::{LAST, Reader, Stopped};
+use super::reader::{LAST, MOST_WAITS, Reader, Stopped};
 use super::site::{Site, Way};
 use super::sweep::Sweeper;
 use crate::inbox::Inboxes;
@@ -102,6 +102,14 @@ impl Links {
             }
             Err(_) => Err(Broken::Lost("a message to ourselves does not arrive".to_owned())),
         }
+    }
+
+    /// Ends all waits.
+    async fn post_last(&mut self, site: &Site) -> Result<(), Broken> {
+        for _ in 0..MOST_WAITS {
+            self.post_to_ourselves(site, LAST).await?;
+        }
+        Ok(())
     }
 
     async fn post_to_ourselves(&mut self, site: &Site, number: u64) -> Result<(), Broken> {
@@ -260,7 +268,7 @@ impl Carrier {
         let Self { site, mut links, lanes, queue, events, sweeper } = self;
         lanes.finish(ROUND_TRIP).await;
         if !events.is_closed()
-            && links.post_to_ourselves(&site, LAST).await.is_ok()
+            && links.post_last(&site).await.is_ok()
             && let Some(reader) = &mut links.reader
             && !matches!(timeout(ROUND_TRIP, reader.stopped()).await, Ok(Stopped::Dry))
         {

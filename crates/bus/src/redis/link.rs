@@ -119,27 +119,51 @@ impl Link {
         self.clock.within(PATIENCE, answers).await
     }
 
-    /// Waits a second for a message in any of `lists`, and takes up to so many out of each of `takes`
-    /// that are there by then. All is asked at once: Redis answers the rest when it can answer the
-    /// first. Gives the name of a list and its message, or nothing, and then what was taken of each.
-    pub(super) async fn wait(
+    /// Asks so many times for a message in any of `lists`, for each of which Redis waits a second,
+    /// and then for up to so many out of each of `takes` that are there by then. All is asked at once:
+    /// Redis answers each when it has answered the one before. [`waited`](Self::waited) has the first
+    /// answers, [`taken`](Self::taken) the others.
+    pub(super) async fn ask(
         &mut self,
         lists: &[impl AsRef<str>],
+        times: usize,
         takes: &[(&str, usize)],
-    ) -> Result<Vec<Vec<Vec<u8>>>, Broken> {
+    ) -> Result<(), Broken> {
         let seconds = BLOCKING_SECONDS.to_string();
         let lists = lists.iter().map(AsRef::as_ref);
         let words = std::iter::once("BLPOP").chain(lists).chain(std::iter::once(&*seconds));
         let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
-        self.texts(one(&words), 1, takes).await
+        let mut commands = one(&words).repeat(times);
+        for (list, most) in takes {
+            if self.counts {
+                let most = most.to_string();
+                let words = [b"LPOP", list.as_bytes(), most.as_bytes()];
+                resp::command(&mut commands, words.into_iter());
+            } else {
+                for _ in 0..*most {
+                    resp::command(&mut commands, [b"LPOP", list.as_bytes()].into_iter());
+                }
+            }
+        }
+        self.clock.within(PATIENCE, self.wire.send(&commands)).await
     }
 
-    /// Takes up to so many messages out of each of `takes`.
-    pub(super) async fn take(
+    /// The name of a list and its message, or nothing.
+    pub(super) async fn waited(&mut self) -> Result<Vec<Vec<u8>>, Broken> {
+        Ok(self.texts(1).await?.pop().unwrap_or_default())
+    }
+
+    /// What was taken of each.
+    pub(super) async fn taken(
         &mut self,
         takes: &[(&str, usize)],
     ) -> Result<Vec<Vec<Vec<u8>>>, Broken> {
-        self.texts(Vec::new(), 0, takes).await
+        if self.counts {
+            return self.texts(takes.len()).await;
+        }
+        let singles = self.texts(takes.iter().map(|(_, most)| most).sum()).await?;
+        let mut singles = singles.into_iter();
+        Ok(takes.iter().map(|(_, most)| singles.by_ref().take(*most).flatten().collect()).collect())
     }
 
     /// Deletes lists.
@@ -153,29 +177,10 @@ impl Link {
         accepts.map_err(Broken::Denied)
     }
 
-    /// The texts in each answer to so many commands, and to those that take.
-    async fn texts(
-        &mut self,
-        mut commands: Vec<u8>,
-        count: usize,
-        takes: &[(&str, usize)],
-    ) -> Result<Vec<Vec<Vec<u8>>>, Broken> {
-        let mut due = count;
-        for (list, most) in takes {
-            if self.counts {
-                let most = most.to_string();
-                let words = [b"LPOP", list.as_bytes(), most.as_bytes()];
-                resp::command(&mut commands, words.into_iter());
-                due += 1;
-            } else {
-                for _ in 0..*most {
-                    resp::command(&mut commands, [b"LPOP", list.as_bytes()].into_iter());
-                }
-                due += most;
-            }
-        }
-        let (mut all, mut denied) = (Vec::with_capacity(due), None);
-        let answers = self.wire.ask(&commands, due, |answer| {
+    /// The texts in each of so many answers.
+    async fn texts(&mut self, count: usize) -> Result<Vec<Vec<Vec<u8>>>, Broken> {
+        let (mut all, mut denied) = (Vec::with_capacity(count), None);
+        let answers = self.wire.answers(count, |answer| {
             let items = match answer {
                 Reply::List(items) => items,
                 Reply::Nil => Vec::new(),
@@ -198,16 +203,7 @@ impl Link {
             Ok(())
         });
         self.clock.within(PATIENCE, answers).await?;
-        if let Some(said) = denied {
-            return Err(Broken::Denied(said));
-        }
-        if !self.counts {
-            let mut singles = all.split_off(count).into_iter();
-            for (_, most) in takes {
-                all.push(singles.by_ref().take(*most).flatten().collect());
-            }
-        }
-        Ok(all)
+        denied.map_or(Ok(all), |said| Err(Broken::Denied(said)))
     }
 }
 
@@ -247,10 +243,19 @@ impl Wire {
         &mut self,
         commands: &[u8],
         answers: usize,
-        mut hand_on: impl FnMut(Reply<'_>) -> io::Result<()>,
+        hand_on: impl FnMut(Reply<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         self.send(commands).await?;
-        for _ in 0..answers {
+        self.answers(answers, hand_on).await
+    }
+
+    /// Hands on so many answers, in their order.
+    async fn answers(
+        &mut self,
+        count: usize,
+        mut hand_on: impl FnMut(Reply<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for _ in 0..count {
             self.answer(&mut hand_on).await?;
         }
         // What a large answer once needed is not kept. Of a buffer that was read to its end,
@@ -436,11 +441,10 @@ mod tests {
             ),
         ]);
         link.learn("a").await.expect("an answer");
-        let texts = link.wait(&["a", "b"], &[("a", 2), ("b", 1)]).await.expect("texts");
-        assert_eq!(
-            texts,
-            [vec![b"a".to_vec(), b"1".to_vec()], vec![b"2".to_vec()], vec![b"3".to_vec()]]
-        );
+        let takes = [("a", 2), ("b", 1)];
+        link.ask(&["a", "b"], 1, &takes).await.expect("asked");
+        assert_eq!(link.waited().await.expect("a text"), [b"a".to_vec(), b"1".to_vec()]);
+        assert_eq!(link.taken(&takes).await.expect("texts"), [[b"2".to_vec()], [b"3".to_vec()]]);
         script.await.expect("as it was to be");
     }
 
@@ -452,7 +456,8 @@ mod tests {
                 ("*3\r\n$4\r\nLPOP\r\n$1\r\na\r\n$1\r\n2\r\n", "*2\r\n$1\r\n1\r\n$1\r\n2\r\n"),
             ]);
             link.learn("a").await.expect("an answer");
-            let texts = link.take(&[("a", 2)]).await.expect("texts");
+            link.ask(&["a"], 0, &[("a", 2)]).await.expect("asked");
+            let texts = link.taken(&[("a", 2)]).await.expect("texts");
             assert_eq!(texts, [[b"1".to_vec(), b"2".to_vec()]]);
             script.await.expect("as it was to be");
         }

@@ -22,6 +22,10 @@ const MOST_AT_ONCE: usize = 500;
 const FEW: usize = 16;
 /// About the most bytes that are, judged by what came before.
 const BYTES_AT_ONCE: usize = 128 * 1024;
+/// When little comes, so many waits are asked for ahead, so that not every message costs a question.
+const AHEAD: usize = 3;
+/// So many messages to ourselves end them all.
+pub(super) const MOST_WAITS: usize = AHEAD + 1;
 /// The message to ourselves after which the lists are read dry and the task ends.
 pub(super) const LAST: u64 = u64::MAX;
 
@@ -122,27 +126,50 @@ async fn read(
     let lists = site.inboxes.iter().enumerate();
     let mut turns: Vec<Turn<'_>> =
         lists.map(|(place, list)| Turn { place, list, most: FEW }).collect();
+    let mut is_little = true;
     loop {
         let last = *show.borrow() == LAST;
         let due = turns.iter_mut().filter(|turn| last || inboxes.is_used(turn.place));
         let mut due: Vec<&mut Turn<'_>> = due.collect();
         let takes: Vec<(&str, usize)> = due.iter().map(|turn| (turn.list, turn.most)).collect();
-        let answers =
-            if last { link.take(&takes).await } else { link.wait(&site.inboxes, &takes).await };
-        let answers = match answers {
-            Ok(answers) => answers,
+        let waits = match (last, is_little) {
+            (true, _) => 0,
+            (false, true) => MOST_WAITS,
+            (false, false) => 1,
+        };
+        if let Err(broken) = link.ask(&site.inboxes, waits, &takes).await {
+            return Stopped::Broken(broken);
+        }
+        let mut waited = Vec::new();
+        for wait in 1..=waits {
+            waited = match link.waited().await {
+                Ok(waited) => waited,
+                Err(broken) => return Stopped::Broken(broken),
+            };
+            // What the last wait has brought goes on with what is taken.
+            if let [_, message] = &*waited
+                && wait < waits
+            {
+                let envelopes = sort(&[message], &site.mark, &show);
+                if !envelopes.is_empty() && events.send(Event::Received(envelopes)).await.is_err() {
+                    return Stopped::Unheard;
+                }
+            }
+        }
+        let taken = match link.taken(&takes).await {
+            Ok(taken) => taken,
             Err(broken) => return Stopped::Broken(broken),
         };
-        let (waited, taken) = answers.split_at(answers.len().saturating_sub(takes.len()));
-        let waited = match waited.first().map(Vec::as_slice) {
-            Some([list, message]) => Some((list, message)),
-            Some(_) | None => None,
+        let waited = match &*waited {
+            [list, message] => Some((list, message)),
+            _ => None,
         };
-        for (turn, messages) in due.iter_mut().zip(taken) {
+        for (turn, messages) in due.iter_mut().zip(&taken) {
             let first = waited.filter(|(list, _)| *list == turn.list.as_bytes());
             let is_behind = turn.taken(first.map(|(_, first)| first), messages);
             inboxes.report(turn.place, is_behind);
         }
+        is_little = taken.iter().all(Vec::is_empty);
         let first = waited.map(|(_, first)| first);
         let messages: Vec<&Vec<u8>> = first.into_iter().chain(taken.iter().flatten()).collect();
         if messages.is_empty() && last {

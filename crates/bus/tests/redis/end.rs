@@ -3,7 +3,7 @@
 
 use slackwater_bus::Endpoint;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slackwater_bus::redis as redis_bus;
 use slackwater_core::osrf::envelope::Recipient;
@@ -31,6 +31,17 @@ async fn at_the_end_all_is_sent_the_list_is_read_dry_and_deleted() {
     assert_eq!(crate::client::threads_of(&sent), expected);
     assert_eq!(server.lists().await.expect("lists"), Vec::<String>::new());
     assert_eq!(server.denials().await.expect("a log"), 0);
+}
+
+#[tokio::test]
+async fn an_idle_bus_ends_at_once_though_it_waits_ahead() {
+    let Some(server) = Server::start().await.expect("a server") else { return };
+    let client = Client::new(&server).await;
+    let began = Instant::now();
+    assert!(client.close().await.is_empty());
+    // Each wait would take a second.
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(server.lists().await.expect("lists"), Vec::<String>::new());
 }
 
 #[tokio::test]
