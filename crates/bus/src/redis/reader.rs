@@ -149,11 +149,9 @@ async fn read(
             // What the last wait has brought goes on with what is taken.
             if let [_, message] = &*waited
                 && wait < waits
+                && !hand_on(&events, sort(&[message], &site.mark, &show)).await
             {
-                let envelopes = sort(&[message], &site.mark, &show);
-                if !envelopes.is_empty() && events.send(Event::Received(envelopes)).await.is_err() {
-                    return Stopped::Unheard;
-                }
+                return Stopped::Unheard;
             }
         }
         let taken = match link.taken(&takes).await {
@@ -175,11 +173,15 @@ async fn read(
         if messages.is_empty() && last {
             return Stopped::Dry;
         }
-        let envelopes = sort(&messages, &site.mark, &show);
-        if !envelopes.is_empty() && events.send(Event::Received(envelopes)).await.is_err() {
+        if !hand_on(&events, sort(&messages, &site.mark, &show)).await {
             return Stopped::Unheard;
         }
     }
+}
+
+/// False: nobody takes events any more.
+async fn hand_on(events: &mpsc::Sender<Event>, envelopes: Vec<Incoming>) -> bool {
+    envelopes.is_empty() || events.send(Event::Received(envelopes)).await.is_ok()
 }
 
 /// The envelopes among `messages`; a message to ourselves is shown, rubbish is dropped.
