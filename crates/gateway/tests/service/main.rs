@@ -76,6 +76,29 @@ fn package(version: &str) -> Option<Vec<u8>> {
     Some(std::fs::read(String::from_utf8(built.stdout).unwrap().trim()).unwrap())
 }
 
+/// Text in which bytes that are none are dots.
+fn text_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' }).collect()
+}
+
+#[test]
+fn the_package_asks_for_the_c_library_that_the_program_needs() {
+    let Some(package) = package("1.0") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("slackwater.deb");
+    std::fs::write(&path, package).unwrap();
+    let shown = Command::new("dpkg-deb").arg("--field").arg(path).arg("Depends").output().unwrap();
+    let depends = String::from_utf8(shown.stdout).unwrap();
+    let asked = depends.strip_prefix("libc6 (>= 2.").and_then(|rest| rest.split_once(')'));
+    let asked: u32 = asked.unwrap_or_else(|| panic!("{depends}")).0.parse().unwrap();
+    let program = text_of(&std::fs::read(env!("CARGO_BIN_EXE_slackwater")).unwrap());
+    let needed = program.split("GLIBC_2.").skip(1).filter_map(|rest| {
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse::<u32>().ok()
+    });
+    assert_eq!(Some(asked), needed.max(), "{depends}");
+}
+
 /// A systemd with the package, which is not installed yet, and a configuration and a socket on a
 /// port of their own.
 async fn machine(what: &str, address: SocketAddr) -> Option<Machine> {
