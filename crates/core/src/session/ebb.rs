@@ -171,6 +171,16 @@ impl<U: Upstream> Session<U> {
         }
     }
 
+    /// While nothing is read from the client, no Pong can be awaited, and how late one is read later
+    /// tells nothing of the path. But the Ping shows whether anybody is there to take it: to who has
+    /// left it cannot be delivered, which ends the connection.
+    pub(super) fn ping_unheard(&mut self, now: Instant) {
+        if self.due_ping().is_some_and(|due| due <= now) {
+            self.send_ping(now);
+        }
+        self.ping = None;
+    }
+
     /// When the Pong is given up: counted only while no byte moves.
     fn barrier_due(&self, barrier: &Barrier) -> Instant {
         let patience = self.rtt.map_or(BARRIER_PATIENCE, |rtt| BARRIER_PATIENCE.max(4 * rtt));

@@ -350,6 +350,9 @@ impl<U: Upstream> Session<U> {
         if delivered {
             self.last_delivered = now;
         }
+        if before.paused {
+            self.ping_unheard(now);
+        }
         if delivered || traffic.received != before.received || before.paused {
             self.last_moved = now;
         }

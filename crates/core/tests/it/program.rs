@@ -406,6 +406,30 @@ fn a_client_that_is_not_read_is_not_taken_for_dead() {
 }
 
 #[test]
+fn a_client_that_is_not_read_is_pinged_and_its_late_pongs_measure_nothing() {
+    let mut stage =
+        Stage::with(Track::Lines, false, |config| config.ping_interval = Some(secs(10)));
+    let traffic = |paused| slackwater_core::session::Traffic { paused, ..Default::default() };
+    stage.feed(Input::Traffic(traffic(true)));
+    for pings in 1..=30 {
+        // As the shell does: what a timer means is asked once it is known how far the stream is.
+        stage.now += secs(10);
+        stage.feed(Input::Traffic(traffic(true)));
+        stage.wait(ms(0));
+        assert_eq!((stage.pings.len(), stage.close.as_ref()), (pings, None));
+    }
+    stage.now += secs(9);
+    stage.feed(Input::Traffic(traffic(false)));
+    for nonce in stage.pings.clone() {
+        stage.feed(Input::Pong(nonce));
+    }
+    stage.drain(None);
+    // A Pong that stays away is waited for no longer for that: 2 s, after the quiet window.
+    stage.wait(ms(2_500));
+    stage.assert_drained();
+}
+
+#[test]
 fn more_requests_than_may_be_in_flight_are_refused() {
     let mut stage = Stage::with(Track::JsonRpc, false, |config| config.max_requests_in_flight = 2);
     for id in 0..5 {

@@ -1,6 +1,6 @@
 //! That neither side can make the gateway wait, or grow.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slackwater_lab::kernel;
 use slackwater_lab::raw::{exchange, handshake};
@@ -47,7 +47,8 @@ async fn when_both_sides_are_full_nothing_is_lost_and_nothing_locks() {
 
 #[tokio::test]
 async fn a_program_that_does_not_read_costs_a_bounded_amount() {
-    let gateway = script(&[], "echo ready; exec sleep 1000").await.unwrap();
+    let mut gateway =
+        script(&["--ping-interval", "1s"], "echo ready; exec sleep 1000").await.unwrap();
     let mut client = gateway.connect().await.unwrap();
     assert_eq!(text(&mut client).await.unwrap(), "ready");
     let before = kernel::resident(gateway.pid()).unwrap();
@@ -61,6 +62,11 @@ async fn a_program_that_does_not_read_costs_a_bounded_amount() {
     assert!(tokio::time::timeout(Duration::from_secs(2), flood).await.is_err(), "it all went in");
     let grown = kernel::resident(gateway.pid()).unwrap().saturating_sub(before);
     assert!(grown < 16 << 20, "{grown} bytes for a client that is not read");
+    let left = Instant::now();
+    drop(client);
+    gateway.until("the client has left", |status| status["connections"] == 0).await.unwrap();
+    assert_eq!(kernel::children(gateway.pid()).unwrap(), [], "its program is gone, too");
+    println!("gone after {:?}", left.elapsed());
 }
 
 #[tokio::test]
