@@ -4,8 +4,12 @@
 //! Law: whatever a peer sends, what is kept of it is bounded; a stanza past the bounds is passed
 //! over, and the stream lives, unless the XML itself is endless or broken.
 
-use rxml::error::EndOrError;
-use rxml::{AttrMap, Event, Namespace, NcName, Parse as _};
+use std::borrow::Cow;
+
+use quick_xml::errors::{IllFormedError, SyntaxError};
+use quick_xml::events::{BytesRef, BytesStart, BytesText, Event};
+use quick_xml::name::{NamespaceResolver, ResolveResult};
+use quick_xml::{Error, Reader, XmlVersion};
 
 /// Elements within each other, the stream's own among them.
 const MOST_DEEP: usize = 64;
@@ -13,7 +17,7 @@ const MOST_DEEP: usize = 64;
 const MOST_ELEMENTS: usize = 1_000;
 const MOST_ATTRIBUTES: usize = 64;
 /// Bytes that may come without an element or a piece of text to show for them: what the start of
-/// an element takes with all its attributes.
+/// an element takes with all its attributes, or a CDATA section.
 const MOST_UNSEEN: usize = 64 * 1024;
 
 /// The namespace of stream elements.
@@ -46,9 +50,10 @@ pub struct Opening {
 /// An element with all that is in it.
 #[derive(Debug)]
 pub struct Element {
-    name: NcName,
-    namespace: Namespace<'static>,
-    attributes: AttrMap,
+    name: String,
+    namespace: Cow<'static, str>,
+    /// Those in no namespace, which is all that XMPP has but for `xml:lang`.
+    attributes: Vec<(String, String)>,
     /// The elements in it.
     pub children: Vec<Self>,
     /// The text directly in it.
@@ -58,28 +63,36 @@ pub struct Element {
 /// The stream is no XMPP, and of no further use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("what came is not XMPP: {0}")]
-pub struct Malformed(String);
+pub struct Malformed(Cow<'static, str>);
+
+impl Malformed {
+    const fn new(why: &'static str) -> Self {
+        Self(Cow::Borrowed(why))
+    }
+}
 
 /// Reads one stream. After an error it is of no further use.
 #[derive(Debug)]
 pub struct Parser {
-    xml: rxml::Parser,
     most_bytes: usize,
     has_begun: bool,
-    /// Elements that are open, the stream's own among them.
-    depth: usize,
-    /// Those of the stanza under way.
+    /// The beginning of what has not come to its end.
+    unseen: Vec<u8>,
+    /// The prefixes of all elements that are open and not passed over.
+    prefixes: NamespaceResolver,
+    /// The names of all elements that are open, as they were written; the stream's own is the first.
+    names: Vec<String>,
+    /// The elements of the stanza under way that are open.
     open: Vec<Element>,
     elements: usize,
     bytes: usize,
     passes_over: bool,
-    unseen: usize,
 }
 
 impl Element {
     /// Whether it is this element.
     pub fn is(&self, name: &str, namespace: &str) -> bool {
-        &*self.name == name && self.namespace.as_str() == namespace
+        self.name == name && self.namespace == namespace
     }
 
     /// Its name, without its namespace.
@@ -89,7 +102,7 @@ impl Element {
 
     /// The value of an attribute.
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.get(Namespace::none(), name).map(String::as_str)
+        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The first element of this name directly in it.
@@ -102,15 +115,15 @@ impl Parser {
     /// Stanzas may have so many bytes.
     pub fn new(most_bytes: usize) -> Self {
         Self {
-            xml: rxml::Parser::new(),
             most_bytes,
             has_begun: false,
-            depth: 0,
+            unseen: Vec::new(),
+            prefixes: NamespaceResolver::default(),
+            names: Vec::new(),
             open: Vec::new(),
             elements: 0,
             bytes: 0,
             passes_over: false,
-            unseen: 0,
         }
     }
 
@@ -118,93 +131,176 @@ impl Parser {
     ///
     /// # Errors
     /// It is no XML that XMPP allows.
-    pub fn feed(&mut self, mut bytes: &[u8], items: &mut Vec<Item>) -> Result<(), Malformed> {
-        // The XML parser would wait for the end of a text first.
-        if !self.has_begun && bytes.first().is_some_and(|first| *first != b'<') {
-            return Err(Malformed("it does not begin with an element".to_owned()));
+    pub fn feed(&mut self, bytes: &[u8], items: &mut Vec<Item>) -> Result<(), Malformed> {
+        if self.unseen.is_empty() {
+            return self.read(bytes, items);
         }
-        self.has_begun |= !bytes.is_empty();
+        let mut whole = std::mem::take(&mut self.unseen);
+        whole.extend_from_slice(bytes);
+        self.read(&whole, items)
+    }
+
+    /// Reads what is whole in `bytes`, and keeps the rest.
+    fn read(&mut self, bytes: &[u8], items: &mut Vec<Item>) -> Result<(), Malformed> {
+        let text = begun_characters(bytes)?;
+        if !self.has_begun && text.bytes().next().is_some_and(|first| first != b'<') {
+            return Err(Malformed::new("it does not begin with an element"));
+        }
+        self.has_begun |= !text.is_empty();
+        let read = self.read_text(text, items)?;
+        let rest = &bytes[read..];
+        if rest.len() > MOST_UNSEEN {
+            return Err(Malformed::new("an element does not come to an end"));
+        }
+        self.unseen.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Reads what is whole in `text`, and says how many bytes that were.
+    fn read_text(&mut self, text: &str, items: &mut Vec<Item>) -> Result<usize, Malformed> {
+        // The XML parser takes U+FEFF at the beginning for no character.
+        let mut read = text.bytes().position(|byte| b"<&".contains(&byte)).unwrap_or(text.len());
+        self.characters(&BytesText::from_escaped(&text[..read]).xml10_content(), read);
+        let start = read;
+        let mut xml = Reader::from_str(&text[start..]);
+        let config = xml.config_mut();
+        // It forgets what is open from one text to the next.
+        (config.check_end_names, config.allow_unmatched_ends) = (false, true);
         loop {
-            let before = bytes.len();
-            let outcome = self.xml.parse(&mut bytes, false);
-            let read = before - bytes.len();
-            self.unseen += read;
-            match outcome {
-                Ok(Some(event)) => {
-                    let length = std::mem::take(&mut self.unseen);
-                    self.take(event, length, items)?;
+            let event = xml.read_event();
+            let now = start + usize::try_from(xml.buffer_position()).unwrap_or(usize::MAX);
+            let length = now.saturating_sub(read);
+            match event {
+                Ok(Event::Start(tag)) => self.start(&tag, length, items)?,
+                Ok(Event::Empty(tag)) => {
+                    self.start(&tag, length, items)?;
+                    self.end(tag.name().0, 0, items)?;
                 }
-                Ok(None) => return Ok(()),
-                Err(EndOrError::NeedMoreData) if self.unseen > MOST_UNSEEN => {
-                    return Err(Malformed("an element does not come to an end".to_owned()));
+                Ok(Event::End(tag)) => self.end(tag.name().0, length, items)?,
+                Ok(Event::Text(text)) => self.characters(&text.xml10_content(), length),
+                Ok(Event::CData(text)) => self.characters(&text.xml10_content(), length),
+                Ok(Event::GeneralRef(reference)) => {
+                    let (mut space, character) = ([0; 4], character(&reference)?);
+                    let text = character.encode_utf8(&mut space);
+                    if !all_allowed(text) {
+                        return Err(NO_CHARACTER);
+                    }
+                    self.characters(text, length);
                 }
-                Err(EndOrError::NeedMoreData) => return Ok(()),
-                Err(EndOrError::Error(error)) => return Err(Malformed(error.to_string())),
+                Ok(Event::Decl(_)) if self.names.is_empty() => {}
+                Ok(Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::DocType(_)) => {
+                    return Err(Malformed::new("it has what XMPP does not allow"));
+                }
+                Ok(Event::Eof) => return Ok(read),
+                Err(error) if is_cut(&error, &text[read..]) => return Ok(read),
+                Err(error) => return Err(Malformed(error.to_string().into())),
             }
+            read = now;
         }
     }
 
-    fn take(
+    fn start(
         &mut self,
-        event: Event,
+        tag: &BytesStart<'_>,
         length: usize,
         items: &mut Vec<Item>,
     ) -> Result<(), Malformed> {
-        if self.depth > 1 {
-            self.bytes += length;
+        let name = tag.name().0;
+        if !is_name(name) {
+            return Err(Malformed::new("the name of an element is none"));
         }
-        match event {
-            Event::XmlDeclaration(..) => {}
-            Event::StartElement(_, (namespace, name), attributes) => {
-                self.depth += 1;
-                if self.depth > MOST_DEEP {
-                    return Err(Malformed("elements are too deep within each other".to_owned()));
-                }
-                let element = Element {
-                    name,
-                    namespace,
-                    attributes,
-                    children: Vec::new(),
-                    text: String::new(),
-                };
-                if self.depth == 1 {
-                    items.push(Item::Opened(opening(&element)?));
-                } else {
-                    self.start(element, length);
-                }
+        self.names.push(name.to_owned());
+        match self.names.len() {
+            1 => {
+                self.prefixes.push(tag).map_err(|error| Malformed(error.to_string().into()))?;
+                items.push(Item::Opened(opening(&self.element(tag)?)?));
+                return Ok(());
             }
-            Event::Text(_, text) => {
-                self.judge();
-                if !self.passes_over
-                    && let Some(element) = self.open.last_mut()
-                {
-                    element.text.push_str(&text);
-                }
+            2 => (self.bytes, self.elements, self.passes_over) = (0, 0, false),
+            deep if deep > MOST_DEEP => {
+                return Err(Malformed::new("elements are too deep within each other"));
             }
-            Event::EndElement(_) => {
-                self.depth = self.depth.saturating_sub(1);
-                match self.depth {
-                    0 => items.push(Item::Closed),
-                    1 => items.push(self.whole()),
-                    _ => self.end(),
-                }
-            }
+            _ => {}
+        }
+        self.bytes += length;
+        self.elements += 1;
+        let attributes = tag.attributes().with_checks(false).take(MOST_ATTRIBUTES + 1).count();
+        self.passes_over |= attributes > MOST_ATTRIBUTES || self.elements > MOST_ELEMENTS;
+        // It binds no more prefixes than are worth looking through.
+        self.passes_over = self.passes_over || self.prefixes.push(tag).is_err();
+        self.judge();
+        if !self.passes_over {
+            let element = self.element(tag)?;
+            self.open.push(element);
         }
         Ok(())
     }
 
-    fn start(&mut self, element: Element, length: usize) {
-        if self.depth == 2 {
-            (self.bytes, self.elements, self.passes_over) = (length, 0, false);
+    fn element(&self, tag: &BytesStart<'_>) -> Result<Element, Malformed> {
+        const UNBOUND: Malformed = Malformed::new("a prefix is bound to no namespace");
+        let (namespace, name) = self.prefixes.resolve_element(tag.name());
+        let namespace = match namespace {
+            ResolveResult::Bound(namespace) if namespace.0 == CLIENT => Cow::Borrowed(CLIENT),
+            ResolveResult::Bound(namespace) => Cow::Owned(namespace.0.to_owned()),
+            ResolveResult::Unbound => Cow::Borrowed(""),
+            ResolveResult::Unknown(_) => return Err(UNBOUND),
+        };
+        let mut attributes = Vec::new();
+        for attribute in tag.attributes() {
+            let attribute = attribute.map_err(|error| Malformed(error.to_string().into()))?;
+            let key = attribute.key;
+            if key.as_namespace_binding().is_some() {
+                continue;
+            }
+            match self.prefixes.resolve_attribute(key).0 {
+                ResolveResult::Unbound => {
+                    let value = attribute.normalized_value(XmlVersion::Explicit1_0);
+                    let value = value.map_err(|error| Malformed(error.to_string().into()))?;
+                    if !all_allowed(&value) {
+                        return Err(NO_CHARACTER);
+                    }
+                    attributes.push((key.0.to_owned(), value.into_owned()));
+                }
+                ResolveResult::Bound(_) => {}
+                ResolveResult::Unknown(_) => return Err(UNBOUND),
+            }
         }
-        self.elements += 1;
-        if element.attributes.len() > MOST_ATTRIBUTES || self.elements > MOST_ELEMENTS {
-            self.passes_over = true;
-        }
+        let (children, text) = (Vec::new(), String::new());
+        Ok(Element { name: name.as_ref().to_owned(), namespace, attributes, children, text })
+    }
+
+    fn characters(&mut self, text: &str, length: usize) {
+        self.bytes += length;
         self.judge();
-        if !self.passes_over {
-            self.open.push(element);
+        if let Some(element) = self.open.last_mut() {
+            element.text.push_str(text);
         }
+    }
+
+    fn end(&mut self, name: &str, length: usize, items: &mut Vec<Item>) -> Result<(), Malformed> {
+        if self.names.pop().is_none_or(|opened| opened != name) {
+            return Err(Malformed::new("an element ends that has not begun"));
+        }
+        self.bytes += length;
+        match self.names.len() {
+            0 => items.push(Item::Closed),
+            1 => {
+                self.judge();
+                items.push(self.open.pop().map_or(Item::TooLarge(self.bytes), Item::Stanza));
+                // Those of the stream stay.
+                self.prefixes.set_level(1);
+            }
+            _ if self.passes_over => {}
+            _ => {
+                self.prefixes.pop();
+                if let Some(element) = self.open.pop()
+                    && let Some(parent) = self.open.last_mut()
+                {
+                    parent.children.push(element);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Passes a stanza over that has become too large.
@@ -214,27 +310,69 @@ impl Parser {
             self.open = Vec::new();
         }
     }
+}
 
-    fn end(&mut self) {
-        if let Some(element) = self.open.pop()
-            && let Some(parent) = self.open.last_mut()
-        {
-            parent.children.push(element);
+/// The characters that `bytes` begin with; the last one may be cut.
+fn begun_characters(bytes: &[u8]) -> Result<&str, Malformed> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
         }
-    }
+        Err(_) => return Err(Malformed::new("it is no UTF-8")),
+    };
+    if all_allowed(text) { Ok(text) } else { Err(NO_CHARACTER) }
+}
 
-    fn whole(&mut self) -> Item {
-        self.judge();
-        match self.open.pop() {
-            Some(stanza) => Item::Stanza(stanza),
-            None => Item::TooLarge(self.bytes),
-        }
+const NO_CHARACTER: Malformed = Malformed::new("it has a character that XML does not allow");
+
+/// Whether XML may have all of these characters.
+fn all_allowed(text: &str) -> bool {
+    let is_control = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    // Looked at to the end, since it is quicker without asking after each whether to go on.
+    let has_control = text.bytes().fold(false, |so_far, byte| so_far | is_control(byte));
+    !has_control && !text.contains('\u{FFFE}') && !text.contains('\u{FFFF}')
+}
+
+/// What a reference stands for: a character, by its number or one of the five names that all know.
+fn character(reference: &BytesRef<'_>) -> Result<char, Malformed> {
+    let by_number = reference.resolve_char_ref().map_err(|_| NO_CHARACTER)?;
+    let character = by_number.or_else(|| match reference.xml10_content().as_ref() {
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "amp" => Some('&'),
+        "apos" => Some('\''),
+        "quot" => Some('"'),
+        _ => None,
+    });
+    character.ok_or(Malformed::new("an entity in it is not defined"))
+}
+
+/// Whether it may be the name of an element: enough of the rule that nothing else looks like one.
+fn is_name(name: &str) -> bool {
+    let is_part =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte) || byte >= 0x80;
+    !name.is_empty() && name.bytes().all(is_part)
+}
+
+/// Whether what is wrong with `rest`, which begins with markup, is that it goes on.
+fn is_cut(error: &Error, rest: &str) -> bool {
+    match error {
+        Error::Syntax(SyntaxError::InvalidBangMarkup) => rest == "<!",
+        Error::Syntax(_) => true,
+        Error::IllFormed(IllFormedError::UnclosedReference) => !rest[1..].contains(['&', '<']),
+        Error::IllFormed(_)
+        | Error::Io(_)
+        | Error::InvalidAttr(_)
+        | Error::Encoding(_)
+        | Error::Escape(_)
+        | Error::Namespace(_) => false,
     }
 }
 
 fn opening(element: &Element) -> Result<Opening, Malformed> {
     if !element.is("stream", STREAMS) {
-        return Err(Malformed(format!("it begins with <{}>", element.name)));
+        return Err(Malformed(format!("it begins with <{}>", element.name).into()));
     }
     let version = element.attribute("version").unwrap_or_default();
     Ok(Opening {
@@ -294,6 +432,64 @@ mod tests {
         assert!(!is_kept(&format!("<message{}/>", attributes(MOST_ATTRIBUTES + 1))));
         let deep = |count: usize| format!("{}{}", "<a>".repeat(count), "</a>".repeat(count));
         assert!(is_kept(&deep(MOST_DEEP - 1)));
+        let siblings = |count: usize| format!("<message>{}</message>", "<a/>".repeat(count));
+        let bounded = |stanza: &str| {
+            let (mut parser, mut items) = (Parser::new(1_000_000), Vec::new());
+            for text in [OPEN, stanza, "<iq/>"] {
+                parser.feed(text.as_bytes(), &mut items).expect("the stream lives");
+            }
+            matches!(items[1], Item::Stanza(_))
+        };
+        assert!(bounded(&siblings(MOST_ELEMENTS - 1)));
+        assert!(!bounded(&siblings(MOST_ELEMENTS)));
+        // Prefixes that are bound in what is passed over are not looked for, nor kept.
+        let prefixes = |from: usize| {
+            let bound = |n: usize| format!(" xmlns:p{n}='urn:p'");
+            (from..from + MOST_ATTRIBUTES).map(bound).collect::<String>()
+        };
+        let nested = |count: usize| {
+            let start = |n: usize| format!("<p{}:a{}>", n * 64, prefixes(n * 64));
+            let starts: String = (0..count).map(start).collect();
+            let ends: String = (0..count).rev().map(|n| format!("</p{}:a>", n * 64)).collect();
+            format!("<message>{starts}{ends}</message>")
+        };
+        assert!(bounded(&nested(1)));
+        assert!(!bounded(&nested(40)));
+    }
+
+    #[test]
+    fn text_is_what_it_stands_for_however_it_is_written_and_cut() {
+        let body =
+            "\u{FEFF}&lt;&gt;&amp;&apos;&quot;&#x41;&#13;<![CDATA[<a>&amp;]]>]]\u{FEFF}\r\né";
+        let text =
+            format!("{OPEN}<message to='a>b&#39;' xml:lang='en'><body>{body}</body></message>");
+        let at = text.find("<message").unwrap();
+        for cut in at..=text.len() {
+            let (items, outcome) = read(&[&text.as_bytes()[..cut], &text.as_bytes()[cut..]]);
+            outcome.unwrap();
+            let [_, Item::Stanza(message)] = &items[..] else { panic!("{cut}: {items:?}") };
+            assert_eq!(message.attribute("to"), Some("a>b'"));
+            assert_eq!(message.attribute("lang"), None);
+            let text = &message.child("body", CLIENT).unwrap().text;
+            // A line that ends at the cut has ended twice.
+            let text = text.replace("\n\n", "\n");
+            assert_eq!(text, "\u{FEFF}<>&'\"A\r<a>&amp;]]\u{FEFF}\né", "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_what_it_was_bound_to_last() {
+        let text =
+            "<a:message xmlns:a='jabber:client'><a:body xmlns:a='urn:b'/><a:thread/></a:message>";
+        let (items, outcome) =
+            read(&[OPEN.as_bytes(), text.as_bytes(), b"<a xmlns='urn:a'/><iq/>"]);
+        outcome.unwrap();
+        let [_, Item::Stanza(message), Item::Stanza(other), Item::Stanza(iq)] = &items[..] else {
+            panic!("{items:?}")
+        };
+        assert!(message.is("message", CLIENT) && message.child("body", "urn:b").is_some());
+        assert!(message.child("thread", CLIENT).is_some());
+        assert!(other.is("a", "urn:a") && iq.is("iq", CLIENT));
     }
 
     #[test]
@@ -308,6 +504,19 @@ mod tests {
             "<!-- -->".to_owned(),
             "<message></iq>".to_owned(),
             "<message a:b='c'/>".to_owned(),
+            "<a:message/>".to_owned(),
+            "<message a='b' a='c'/>".to_owned(),
+            "<message a='&b;'/>".to_owned(),
+            "<message>&#1;</message>".to_owned(),
+            "<message a='&#xFFFF;'/>".to_owned(),
+            "<message>&a".to_owned() + &"a".repeat(MOST_UNSEEN),
+            "<message>&a<b/></message>".to_owned(),
+            "<message>\u{FFFE}</message>".to_owned(),
+            "<message><<b/></message>".to_owned(),
+            "<?xml version='1.0'?>".to_owned(),
+            "<?php ?>".to_owned(),
+            "<!ELEMENT a>".to_owned(),
+            "</stream:stream></stream:stream>".to_owned(),
         ] {
             let (items, outcome) = read(&[OPEN.as_bytes(), text.as_bytes()]);
             assert!(outcome.is_err(), "{} {items:?}", &text[..text.len().min(40)]);
