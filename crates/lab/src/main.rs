@@ -83,8 +83,8 @@ struct Bench {
     /// The gateway's binary, built with --release, as this one should be.
     #[arg(long, default_value = "target/release/slackwater")]
     program: PathBuf,
-    /// Who is measured: gateway:BUS, bare:BUS, relay:BUS (BUS: redis, prosody or, for the gateway,
-    /// embedded); run and websocketd, for program mode.
+    /// Who is measured: gateway:BUS, bare:BUS, relay:BUS (BUS: redis, prosody, ejabberd or, for
+    /// the gateway, embedded); run and websocketd, for program mode.
     #[arg(
         long,
         value_delimiter = ',',

@@ -112,7 +112,10 @@ impl Ground {
         match bus {
             Bus::Embedded => Ok(None),
             Bus::Redis => Ok(Server::start().await?.map(Self::Redis)),
-            Bus::Xmpp(brand) => Ok(xmpp::Server::start(brand).await?.map(Self::Xmpp)),
+            Bus::Xmpp(brand) => {
+                let server = xmpp::Server::start_with(brand, brand.without_shaper()).await?;
+                Ok(server.map(Self::Xmpp))
+            }
         }
     }
 

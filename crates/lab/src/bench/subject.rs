@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::site::{Bus, PROSODY};
+use crate::site::{Bus, EJABBERD, PROSODY};
 
 /// What makes the calls, or stands between them and the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +36,17 @@ impl Subject {
     }
 }
 
-/// The buses, by their names.
-const BUSES: [(&str, Bus); 3] =
-    [("embedded", Bus::Embedded), ("redis", Bus::Redis), ("prosody", PROSODY)];
-
+/// By which name a bus goes.
 fn name_of(bus: Bus) -> &'static str {
-    BUSES.iter().find(|(_, one)| *one == bus).map_or("ejabberd", |(name, _)| name)
+    match bus {
+        Bus::Embedded => "embedded",
+        Bus::Redis => "redis",
+        Bus::Xmpp(brand) => brand.name(),
+    }
+}
+
+fn bus_of(name: &str) -> Option<Bus> {
+    [Bus::Embedded, Bus::Redis, PROSODY, EJABBERD].into_iter().find(|bus| name_of(*bus) == name)
 }
 
 impl fmt::Display for Subject {
@@ -63,8 +68,8 @@ impl From<Subject> for String {
     }
 }
 
-/// `bare`, `relay` or `gateway`, with `:embedded`, `:redis` (which may be left out) or `:prosody`
-/// behind it; `run`, `websocketd`.
+/// `bare`, `relay` or `gateway`, with `:embedded`, `:redis` (which may be left out), `:prosody` or
+/// `:ejabberd` behind it; `run`, `websocketd`.
 impl FromStr for Subject {
     type Err = String;
 
@@ -73,20 +78,19 @@ impl FromStr for Subject {
         if kind == "peer" {
             return Ok(Self::Peer(bus.to_owned()));
         }
-        match (text, BUSES.iter().find(|(name, _)| *name == bus)) {
+        match (text, bus_of(bus)) {
             ("run", _) => return Ok(Self::Run),
             ("websocketd", _) => return Ok(Self::Websocketd),
-            (_, Some(&(_, bus))) => match kind {
+            (_, Some(bus)) => match kind {
                 "gateway" => return Ok(Self::Gateway(bus)),
                 "bare" if bus != Bus::Embedded => return Ok(Self::Bare(bus)),
                 "relay" if bus != Bus::Embedded => return Ok(Self::Relay(bus)),
                 _ => {}
             },
-            // ejabberd has a shaper, which would be all that is measured.
             (_, None) => {}
         }
-        Err("expected gateway:BUS, bare:BUS, relay:BUS, run or websocketd; BUS is redis, prosody \
-             or, for the gateway, embedded"
+        Err("expected gateway:BUS, bare:BUS, relay:BUS, run or websocketd; BUS is redis, prosody, \
+             ejabberd or, for the gateway, embedded"
             .to_owned())
     }
 }
@@ -138,11 +142,13 @@ mod tests {
 
     #[test]
     fn a_subject_is_read_as_it_is_written() {
-        for text in ["bare:redis", "relay:prosody", "gateway:embedded", "peer:other", "run"] {
+        for text in
+            ["bare:redis", "relay:prosody", "bare:ejabberd", "gateway:embedded", "peer:a", "run"]
+        {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
         assert_eq!("gateway".parse(), Ok(Subject::Gateway(Bus::Redis)));
-        for wrong in ["bare:embedded", "gateway:ejabberd", "run:redis", "cat"] {
+        for wrong in ["bare:embedded", "gateway:rabbit", "run:redis", "cat"] {
             assert!(wrong.parse::<Subject>().is_err(), "{wrong}");
         }
     }

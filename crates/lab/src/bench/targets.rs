@@ -6,7 +6,7 @@ use std::fmt;
 use super::record::{Figure, Run};
 use super::scenario::Scenario;
 use super::subject::Subject;
-use crate::site::{Bus, PROSODY};
+use crate::site::{Bus, EJABBERD, PROSODY};
 
 /// A target and what was seen of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +57,9 @@ fn at_least(what: &str, seen: String, value: f64, limit: f64) -> Target {
 }
 
 fn calls(run: &Run, targets: &mut Vec<Target>) {
-    for (bus, name, limit) in [(Bus::Redis, "Redis", 1.3), (PROSODY, "Prosody", 1.5)] {
+    let buses =
+        [(Bus::Redis, "Redis", 1.3), (PROSODY, "Prosody", 1.5), (EJABBERD, "ejabberd", 1.5)];
+    for (bus, name, limit) in buses {
         let (bare, relay) = (Subject::Bare(bus), Subject::Relay(bus));
         let gateway = Subject::Gateway(bus);
         let added = |subject| MILLI * run.added(Scenario::Sequential, ONE, subject, &bare);

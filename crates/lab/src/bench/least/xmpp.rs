@@ -5,6 +5,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -60,7 +61,11 @@ pub(super) struct Wire {
 }
 
 impl Wire {
+    /// Logs in, no two at a time: ejabberd lets five connections wait to be accepted, and whoever
+    /// is the next is heard after seconds or not at all.
     pub(super) fn connect(account: &Account, resource: &str) -> io::Result<Self> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = TcpStream::connect((account.host.as_str(), account.port))?;
         stream.set_nodelay(true)?;
         let mut wire = Self { stream, unread: Vec::new(), unsent: Vec::new() };

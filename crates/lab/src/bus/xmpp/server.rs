@@ -184,6 +184,19 @@ impl Brand {
         }
     }
 
+    /// More lines for its configuration, by which it takes from clients what it can; OpenSRF
+    /// recommends a shaper for ejabberd, which would otherwise be all that is measured.
+    #[must_use]
+    pub fn without_shaper(self) -> &'static str {
+        match self {
+            Self::Ejabberd => {
+                "host_config:\n  public.localhost:\n    shaper_rules:\n      c2s_shaper: none\n  \
+                 private.localhost:\n    shaper_rules:\n      c2s_shaper: none\n"
+            }
+            Self::Prosody => "",
+        }
+    }
+
     fn is_installed(self) -> bool {
         match self {
             Self::Ejabberd => libraries().is_some(),
