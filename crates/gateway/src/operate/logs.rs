@@ -8,8 +8,9 @@
 //!
 //! Beside them stands the activity log, a line for each request, whatever the level is.
 //!
-//! The law: whoever logs never waits for a disk or a syslog. Lines for them pass a queue with a
-//! bound to a thread; what it cannot take is dropped, and counted in the log.
+//! The law: whoever logs never waits for whoever reads, be it a disk, a syslog, a journal or a
+//! terminal. All lines pass a queue with a bound to a thread; what it cannot take is dropped, and
+//! counted in the log.
 
 mod file;
 mod opensrf;
@@ -17,11 +18,11 @@ mod queue;
 mod syslog;
 mod websocketd;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -29,6 +30,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use self::file::FollowedFile;
 use self::opensrf::{Head, OpensrfFormat};
+use self::queue::Queue;
 use self::syslog::{Syslog, SyslogSocket};
 use self::websocketd::WebsocketdFormat;
 use crate::config::{Log, LogFormat, LogTo};
@@ -42,12 +44,16 @@ pub(crate) const ACCESS: &str = "access";
 /// What OpenSRF's gateway calls itself in its lines.
 const PROGRAM: &str = "client";
 
-/// Keeps the log running; what was logged before it is dropped is written.
+/// Keeps the log running; what was logged before it is dropped is written, if there is somebody who
+/// takes it.
 #[derive(Debug)]
 pub struct Logging {
-    _writer: Option<WorkerGuard>,
+    queue: Queue,
     switch: Switch,
 }
+
+/// So long the end of the process waits for the last lines to be taken.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// What can be changed of a log that runs.
 #[derive(Debug, Clone)]
@@ -60,6 +66,12 @@ impl Logging {
     /// What can be changed of it.
     pub fn switch(&self) -> Switch {
         self.switch.clone()
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.queue.end(LAST_LINES);
     }
 }
 
@@ -86,34 +98,32 @@ pub fn install(log: &Log) -> io::Result<Logging> {
         None => PROGRAM.to_owned(),
     };
     let look_now = Arc::new(AtomicBool::new(false));
-    let (lines, writer) = match &log.to {
-        LogTo::Stderr => {
-            let ansi = io::stderr().is_terminal();
-            (lines(log, Head::Dated(name), ansi, io::stderr), None)
-        }
-        LogTo::Stdout => {
-            (lines(log, Head::Dated(name), io::stdout().is_terminal(), io::stdout), None)
-        }
+    let place: Box<dyn Write + Send> = match &log.to {
+        LogTo::Stderr => Box::new(io::stderr()),
+        LogTo::Stdout => Box::new(io::stdout()),
         LogTo::File(path) => {
-            let file = FollowedFile::open(path, Arc::clone(&look_now))
-                .map_err(|error| named(&format!("log_to {}", path.display()), &error))?;
-            let (queue, guard) = queue::start(file);
-            (lines(log, Head::Dated(name), false, queue), Some(guard))
+            let file = FollowedFile::open(path, Arc::clone(&look_now));
+            Box::new(file.map_err(|error| named(&format!("log_to {}", path.display()), &error))?)
         }
         LogTo::Syslog(path) => {
-            let socket = SyslogSocket::open(path)
-                .map_err(|error| named(&format!("log_to syslog:{}", path.display()), &error))?;
-            let (queue, guard) = queue::start(socket);
-            let syslog = Syslog::new(log, name, queue);
-            (lines(log, Head::None, false, syslog), Some(guard))
+            let place = || format!("log_to syslog:{}", path.display());
+            Box::new(SyslogSocket::open(path).map_err(|error| named(&place(), &error))?)
         }
+    };
+    let queue = Queue::start(place, missing(log.format))?;
+    let taker = queue.clone();
+    let lines = match &log.to {
+        LogTo::Stderr => lines(log, Head::Dated(name), io::stderr().is_terminal(), taker),
+        LogTo::Stdout => lines(log, Head::Dated(name), io::stdout().is_terminal(), taker),
+        LogTo::File(_) => lines(log, Head::Dated(name), false, taker),
+        LogTo::Syslog(_) => lines(log, Head::None, false, Syslog::new(log, name, taker)),
     };
     let (wanted, filter) = reload::Layer::new(filter(log)?);
     tracing_subscriber::registry()
         .with(lines.with_filter(wanted))
         .try_init()
         .map_err(io::Error::other)?;
-    Ok(Logging { _writer: writer, switch: Switch { filter, look_now } })
+    Ok(Logging { queue, switch: Switch { filter, look_now } })
 }
 
 /// The lines that are wanted.
@@ -145,6 +155,21 @@ where
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
         LogFormat::Websocketd => layer.event_format(WebsocketdFormat).boxed(),
         LogFormat::Opensrf => layer.event_format(OpensrfFormat::new(head, log.max_length)).boxed(),
+    }
+}
+
+/// What says in the log that so many lines of it are missing.
+fn missing(format: LogFormat) -> fn(usize) -> String {
+    match format {
+        LogFormat::Text | LogFormat::Websocketd | LogFormat::Opensrf => {
+            |lines| format!("{lines} log lines were dropped here\n")
+        }
+        LogFormat::Json => |lines| {
+            let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+            let message = format!("{lines} log lines were dropped here");
+            let line = serde_json::json!({"timestamp": time, "level": "WARN", "message": message});
+            format!("{line}\n")
+        },
     }
 }
 

@@ -1,60 +1,145 @@
 //! The queue between whoever logs and the thread that writes: bounded, and never waited for.
 
 use std::io::{self, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::time::Duration;
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait for a disk or a syslog that is slow.
+/// Lines that may wait for a disk, a journal or a terminal that is slow.
 const LINES: usize = 8_192;
+/// Their bytes: a line of the activity log has in it what a client has sent.
+const BYTES: usize = 16 << 20;
 
-/// Starts the thread. The first value takes lines, the second keeps the thread going.
-pub(super) fn start(place: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
-    let dropped = Arc::new(OnceLock::new());
-    let counting = Counting { place, dropped: Arc::clone(&dropped), told: 0 };
-    let (queue, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(LINES)
-        .thread_name("log")
-        .finish(counting);
-    dropped.get_or_init(|| queue.error_counter());
-    (queue, guard)
+/// Takes lines, or drops them.
+#[derive(Debug, Clone)]
+pub(super) struct Queue {
+    words: SyncSender<Word>,
+    level: Arc<Level>,
 }
 
-/// Tells in the log itself how much of it is missing.
-struct Counting<W> {
-    place: W,
-    dropped: Arc<OnceLock<ErrorCounter>>,
-    told: usize,
+#[derive(Debug)]
+enum Word {
+    Line(Vec<u8>),
+    /// Whoever ends wants to know when all that went before is written.
+    End(Sender<()>),
 }
 
-impl<W: Write> Write for Counting<W> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.place.write(line)
+#[derive(Debug, Default)]
+struct Level {
+    /// Bytes that wait.
+    waiting: AtomicUsize,
+    /// Lines that were dropped and not told of yet.
+    dropped: AtomicUsize,
+}
+
+impl Queue {
+    /// Starts the thread that writes. `missing` says in the log itself that so many lines of it are
+    /// missing.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(super) fn start(
+        place: impl Write + Send + 'static,
+        missing: fn(usize) -> String,
+    ) -> io::Result<Self> {
+        let (words, heard) = sync_channel(LINES);
+        let level = Arc::<Level>::default();
+        let writer = Writer { place, heard, level: Arc::clone(&level), missing };
+        std::thread::Builder::new().name("log".to_owned()).spawn(|| writer.run())?;
+        Ok(Self { words, level })
     }
 
-    /// Called whenever nothing waits.
-    fn flush(&mut self) -> io::Result<()> {
-        let dropped = self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
-        if dropped > self.told {
-            let missing = dropped - self.told;
-            self.place.write_all(format!("{missing} log lines were dropped here\n").as_bytes())?;
-            self.told = dropped;
+    /// Waits until all is written that has been taken, but no longer than `patience`.
+    pub(super) fn end(&self, patience: Duration) {
+        let (tell, written) = channel();
+        let words = self.words.clone();
+        // There may be no room, even for this.
+        let ending = std::thread::Builder::new().spawn(move || words.send(Word::End(tell)));
+        if ending.is_ok() {
+            written.recv_timeout(patience).ok();
         }
-        self.place.flush()
+    }
+}
+
+impl Write for &Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let waiting = self.level.waiting.fetch_add(line.len(), Ordering::Relaxed);
+        let has_room = waiting == 0 || waiting + line.len() <= BYTES;
+        if !has_room || self.words.try_send(Word::Line(line.to_vec())).is_err() {
+            self.level.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+            self.level.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> &'a Self {
+        self
+    }
+}
+
+/// The thread's part.
+struct Writer<W> {
+    place: W,
+    heard: Receiver<Word>,
+    level: Arc<Level>,
+    missing: fn(usize) -> String,
+}
+
+impl<W: Write> Writer<W> {
+    fn run(mut self) {
+        loop {
+            let word = match self.heard.try_recv() {
+                Ok(word) => word,
+                Err(TryRecvError::Empty) => {
+                    self.pause();
+                    let Ok(word) = self.heard.recv() else { return };
+                    word
+                }
+                Err(TryRecvError::Disconnected) => return,
+            };
+            match word {
+                Word::Line(line) => {
+                    // There is nobody to tell that it cannot be written.
+                    self.place.write_all(&line).ok();
+                    self.level.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+                }
+                Word::End(tell) => {
+                    self.pause();
+                    tell.send(()).ok();
+                }
+            }
+        }
+    }
+
+    /// Nothing waits: time to say what is missing.
+    fn pause(&mut self) {
+        let dropped = self.level.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            self.place.write_all((self.missing)(dropped).as_bytes()).ok();
+        }
+        self.place.flush().ok();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, channel};
-
     use super::*;
 
     /// A disk that stands still until it is let go.
     struct Slow {
         go: Receiver<()>,
-        written: std::sync::mpsc::Sender<String>,
+        written: Sender<String>,
     }
 
     impl Write for Slow {
@@ -69,24 +154,62 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_disk_that_stands_still_holds_nobody_up_and_what_is_missing_is_told() {
+    fn missing(lines: usize) -> String {
+        format!("{lines} missing")
+    }
+
+    /// Writes lines on a disk that stands still, lets it go, and gives what is said to be missing,
+    /// and what was written before that was said.
+    fn missing_of(lines: impl IntoIterator<Item = String>) -> (usize, Vec<String>) {
         let (let_go, go) = channel();
-        let (written, lines) = channel();
-        let (mut queue, guard) = start(Slow { go, written });
-        for number in 0..LINES + 1_000 {
-            queue.write_all(format!("{number}\n").as_bytes()).expect("taken or dropped");
+        let (written, on_disk) = channel();
+        let queue = Queue::start(Slow { go, written }, missing).expect("a thread");
+        for line in lines {
+            (&queue).write_all(line.as_bytes()).expect("taken or dropped");
         }
         drop(let_go);
-        let mut told = None;
-        for line in lines.iter() {
-            if let Some(missing) = line.strip_suffix(" log lines were dropped here\n") {
-                told = missing.parse::<usize>().ok();
-                break;
+        queue.end(Duration::from_secs(60));
+        drop(queue);
+        let mut before = Vec::new();
+        for line in on_disk {
+            if let Some(missing) = line.strip_suffix(" missing") {
+                return (missing.parse().expect("a number"), before);
             }
+            before.push(line);
         }
-        let missing = told.expect("told");
-        assert!((900..=1_000).contains(&missing), "{missing}");
-        drop(guard);
+        panic!("nothing is said to be missing")
+    }
+
+    #[test]
+    fn a_disk_that_stands_still_holds_nobody_up_and_what_is_missing_is_told() {
+        let (missing, written) = missing_of((0..LINES + 1_000).map(|number| number.to_string()));
+        // The thread may have taken one out of the queue, to write it.
+        assert!((999..=1_000).contains(&missing), "{missing}");
+        assert_eq!(written.len() + missing, LINES + 1_000);
+        assert_eq!((&*written[0], &*written[LINES - 1]), ("0", &*(LINES - 1).to_string()));
+    }
+
+    #[test]
+    fn lines_that_wait_take_no_more_than_their_room_but_one_is_taken_however_long() {
+        let long = || "x".repeat(BYTES / 4 + 1);
+        let (missing, written) = missing_of((0..10).map(|_| long()));
+        assert_eq!((missing, written.len()), (7, 3));
+        let (missing, written) = missing_of(["y".repeat(BYTES + 1), "z".to_owned()]);
+        assert_eq!((missing, written.len()), (1, 1));
+    }
+
+    #[test]
+    fn whoever_ends_waits_for_the_last_line_and_not_for_ever() {
+        let (let_go, go) = channel();
+        let (written, on_disk) = channel();
+        let queue = Queue::start(Slow { go, written }, missing).expect("a thread");
+        for line in 0..=LINES {
+            (&queue).write_all(line.to_string().as_bytes()).expect("taken");
+        }
+        queue.end(Duration::from_millis(50));
+        assert!(on_disk.try_recv().is_err(), "it stands still");
+        drop(let_go);
+        queue.end(Duration::from_secs(60));
+        assert!(on_disk.try_iter().count() >= LINES, "all was written by then");
     }
 }

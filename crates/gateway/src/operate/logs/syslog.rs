@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use chrono::Local;
 use tracing::{Level, Metadata};
-use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::ACTIVITY;
+use super::queue::Queue;
 use crate::config::{Facility, Log};
 
 /// Makes a writer for each event.
@@ -19,17 +19,17 @@ pub(super) struct Syslog {
     name: String,
     facility: Facility,
     activity: Facility,
-    queue: NonBlocking,
+    queue: Queue,
 }
 
 impl Syslog {
-    pub(super) fn new(log: &Log, name: String, queue: NonBlocking) -> Self {
+    pub(super) fn new(log: &Log, name: String, queue: Queue) -> Self {
         Self { name, facility: log.facility, activity: log.activity_facility, queue }
     }
 
     fn line(&self, facility: Facility, severity: u8) -> SyslogLine<'_> {
         let priority = facility.number() * 8 + severity;
-        SyslogLine { priority, name: &self.name, queue: self.queue.clone() }
+        SyslogLine { priority, name: &self.name, queue: &self.queue }
     }
 }
 
@@ -61,7 +61,7 @@ fn severity(level: &Level) -> u8 {
 pub(super) struct SyslogLine<'a> {
     priority: u8,
     name: &'a str,
-    queue: NonBlocking,
+    queue: &'a Queue,
 }
 
 impl Write for SyslogLine<'_> {
