@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use slackwater::cli::{self, Command};
 use slackwater::command;
@@ -15,6 +16,9 @@ use slackwater::serve::serve;
 use slackwater::stdio;
 use slackwater::websocketd::{self, Invocation};
 use tokio::runtime::Builder;
+
+/// So long the end of the process waits for what still runs when all is done.
+const LAST_TASKS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     raise_open_files();
@@ -49,11 +53,16 @@ fn main() -> ExitCode {
         command @ (Command::Serve(_)
         | Command::Run(_)
         | Command::Websocketd(_)
-        | Command::Client(_)) => Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(anyhow::Error::from)
-            .and_then(|runtime| runtime.block_on(run(command, &surroundings, inherited))),
+        | Command::Client(_)) => {
+            Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
+                |runtime| {
+                    let outcome = runtime.block_on(run(command, &surroundings, inherited));
+                    // A name that nobody resolves may be asked for, which takes as long as the system says.
+                    runtime.shutdown_timeout(LAST_TASKS);
+                    outcome
+                },
+            )
+        }
     };
     match outcome {
         Ok(code) => code,

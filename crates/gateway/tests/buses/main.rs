@@ -6,6 +6,7 @@
 mod faults;
 mod held_up;
 mod load;
+mod names;
 mod xmpp;
 
 use std::path::Path;
