@@ -4,7 +4,9 @@
 //! Law: an envelope is pushed at most once. What is not certainly unsent when a connection is
 //! lost is covered by [`Event::Lost`], which comes after every [`Event::Refused`] of that moment.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use slackwater_core::osrf::envelope::Refusal;
@@ -18,7 +20,7 @@ use super::post::{BATCH_BYTES, Post};
 use super::reader::{LAST, MOST_WAITS, Reader, Stopped};
 use super::site::{Site, Way};
 use super::sweep::Sweeper;
-use crate::inbox::Inboxes;
+use crate::inbox::{INBOXES, Inboxes};
 use crate::recovery::{Rejoin, recover, refuse};
 use crate::sender::{Queue, Queued};
 use crate::{Error, Event};
@@ -31,13 +33,65 @@ const ROUND_TRIP: Duration = Duration::from_secs(3);
 /// An idle connection is looked after so often.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Both connections to our own domain, as far as they are there.
+/// The connections to our own domain, as far as they are there: one for what goes out, and one for
+/// each of our inboxes.
 pub(super) struct Links {
     inboxes: Arc<Inboxes>,
     outbound: Option<Post>,
-    reader: Option<Reader>,
+    readers: Readers,
     /// Messages to ourselves so far.
     numbers: u64,
+}
+
+/// The readers, each at the place of its inbox.
+#[derive(Debug, Default)]
+struct Readers([Option<Reader>; INBOXES]);
+
+impl Readers {
+    /// Starts those that are missing or have stopped.
+    async fn open(
+        &mut self,
+        site: &Arc<Site>,
+        inboxes: &Arc<Inboxes>,
+        events: &mpsc::Sender<Event>,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        for (place, reader) in self.0.iter_mut().enumerate() {
+            if reader.as_ref().is_none_or(Reader::has_stopped) {
+                let link = Link::open(&site.endpoint, &site.account, patience).await?;
+                let (site, inboxes) = (Arc::clone(site), Arc::clone(inboxes));
+                *reader = Some(Reader::start(link, place, site, inboxes, events.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of any, and says why it came. All are of no use after that.
+    async fn stopped(&mut self) -> Broken {
+        let broken = poll_fn(|context| {
+            if self.0.iter().all(Option::is_none) {
+                return Poll::Ready(missing());
+            }
+            let mut readers = self.0.iter_mut().flatten();
+            let stopped = readers.find_map(|reader| match reader.poll_stopped(context) {
+                Poll::Ready(stopped) => Some(stopped.into()),
+                Poll::Pending => None,
+            });
+            stopped.map_or(Poll::Pending, Poll::Ready)
+        });
+        let broken = broken.await;
+        *self = Self::default();
+        broken
+    }
+
+    /// Waits until all have ended; whether each has read its list dry.
+    async fn dry(&mut self) -> bool {
+        let mut all = true;
+        for reader in self.0.iter_mut().flatten() {
+            all &= reader.stopped().await == Stopped::Dry;
+        }
+        all
+    }
 }
 
 impl Links {
@@ -48,7 +102,8 @@ impl Links {
         events: &mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
         let inboxes = Arc::clone(inboxes);
-        let mut links = Self { inboxes, outbound: None, reader: None, numbers: 0 };
+        let readers = Readers::default();
+        let mut links = Self { inboxes, outbound: None, readers, numbers: 0 };
         links.open(site, events, JOINING).await?;
         let Err(broken) = links.prove(site, events).await else { return Ok(links) };
         if let Some(post) = &mut links.outbound
@@ -69,11 +124,7 @@ impl Links {
         events: &mpsc::Sender<Event>,
         patience: Duration,
     ) -> Result<(), Error> {
-        if self.reader.as_ref().is_none_or(Reader::has_stopped) {
-            let link = Link::open(&site.endpoint, &site.account, patience).await?;
-            let (site, inboxes) = (Arc::clone(site), Arc::clone(&self.inboxes));
-            self.reader = Some(Reader::start(link, site, inboxes, events.clone()));
-        }
+        self.readers.open(site, &self.inboxes, events, patience).await?;
         if self.outbound.is_none() {
             self.outbound = Some(Post::open(&site.endpoint, &site.account, patience).await?);
         }
@@ -84,8 +135,8 @@ impl Links {
     async fn prove(&mut self, site: &Site, events: &mpsc::Sender<Event>) -> Result<(), Broken> {
         self.numbers += 1;
         let number = self.numbers;
-        self.post_to_ourselves(site, number).await?;
-        let Some(reader) = &mut self.reader else { return Err(missing()) };
+        self.post_to_ourselves(site, &site.inboxes[0], number).await?;
+        let Some(reader) = &mut self.readers.0[0] else { return Err(missing()) };
         let seen = tokio::select! {
             seen = timeout(ROUND_TRIP, reader.sees(number)) => seen,
             Err(broken) = Post::room(&mut self.outbound, events) => {
@@ -97,7 +148,7 @@ impl Links {
             Ok(true) => Ok(()),
             Ok(false) => {
                 let stopped = reader.stopped().await;
-                self.reader = None;
+                self.readers = Readers::default();
                 Err(stopped.into())
             }
             Err(_) => Err(Broken::Lost("a message to ourselves does not arrive".to_owned())),
@@ -106,27 +157,26 @@ impl Links {
 
     /// Ends all waits.
     async fn post_last(&mut self, site: &Site) -> Result<(), Broken> {
-        for _ in 0..MOST_WAITS {
-            self.post_to_ourselves(site, LAST).await?;
+        for list in &site.inboxes {
+            for _ in 0..MOST_WAITS {
+                self.post_to_ourselves(site, list, LAST).await?;
+            }
         }
         Ok(())
     }
 
-    async fn post_to_ourselves(&mut self, site: &Site, number: u64) -> Result<(), Broken> {
+    async fn post_to_ourselves(
+        &mut self,
+        site: &Site,
+        list: &str,
+        number: u64,
+    ) -> Result<(), Broken> {
         let Some(post) = &mut self.outbound else { return Err(missing()) };
-        let posted = post.push_text(&site.inboxes[0], &format!("{}{number}", site.mark)).await;
+        let posted = post.push_text(list, &format!("{}{number}", site.mark)).await;
         if posted.is_err() {
             self.outbound = None;
         }
         posted
-    }
-}
-
-/// Waits for the reader's end, and says why it came.
-async fn end_of(reader: &mut Option<Reader>) -> Broken {
-    match reader {
-        Some(reader) => reader.stopped().await.into(),
-        None => missing(),
     }
 }
 
@@ -181,17 +231,16 @@ impl Carrier {
         let mut idle = interval_at(Instant::now() + IDLE, IDLE);
         let mut used = false;
         loop {
-            let Self { links: Links { outbound, reader, .. }, queue, events, .. } = &mut *self;
+            let Self { links: Links { outbound, readers, .. }, queue, events, .. } = &mut *self;
             let has_room = outbound.as_ref().is_none_or(Post::has_room);
             let batch = tokio::select! {
                 // Whatever waits is sent first: the answers that are there are read with it.
                 biased;
                 () = events.closed() => return Pause::End,
-                stopped = end_of(reader) => {
-                    *reader = None;
-                    // The other connection has the same fate, whether it knows it already or not.
+                broken = readers.stopped() => {
+                    // The other connections have the same fate, whether they know it already or not.
                     *outbound = None;
-                    return Pause::Lost(stopped.to_string());
+                    return Pause::Lost(broken.to_string());
                 }
                 batch = queue.batch(BATCH_BYTES), if has_room => batch,
                 room = Post::room(outbound, events) => {
@@ -235,7 +284,7 @@ impl Carrier {
                 refuse(&self.events, &queued.envelope, &Refusal::NotTaken(reason.clone())).await;
             }
         }
-        let Links { outbound: Some(post), reader: Some(reader), .. } = &mut self.links else {
+        let Links { outbound: Some(post), readers, .. } = &mut self.links else {
             return Err(missing());
         };
         if let Err(broken) = post.look(&self.events).await {
@@ -256,10 +305,7 @@ impl Carrier {
         // that takes nothing would only hold up the news.
         tokio::select! {
             pushed = pushing => pushed,
-            stopped = reader.stopped() => {
-                self.links.reader = None;
-                Err(stopped.into())
-            }
+            broken = readers.stopped() => Err(broken),
         }
     }
 
@@ -269,13 +315,12 @@ impl Carrier {
         lanes.finish(ROUND_TRIP).await;
         if !events.is_closed()
             && links.post_last(&site).await.is_ok()
-            && let Some(reader) = &mut links.reader
-            && !matches!(timeout(ROUND_TRIP, reader.stopped()).await, Ok(Stopped::Dry))
+            && !timeout(ROUND_TRIP, links.readers.dry()).await.is_ok_and(|dry| dry)
         {
             tracing::warn!("what may have come last from the bus was not read");
         }
-        let Links { mut outbound, reader, .. } = links;
-        drop(reader);
+        let Links { mut outbound, readers, .. } = links;
+        drop(readers);
         if outbound.is_none() {
             outbound = Post::open(&site.endpoint, &site.account, REJOINING).await.ok();
         }

@@ -119,51 +119,37 @@ impl Link {
         self.clock.within(PATIENCE, answers).await
     }
 
-    /// Asks so many times for a message in any of `lists`, for each of which Redis waits a second,
-    /// and then for up to so many out of each of `takes` that are there by then. All is asked at once:
-    /// Redis answers each when it has answered the one before. [`waited`](Self::waited) has the first
-    /// answers, [`taken`](Self::taken) the others.
+    /// Asks so many times for a message in a list, for each of which Redis waits a second, and then for
+    /// up to `most` that are there by then. All is asked at once: Redis answers each when it has
+    /// answered the one before. [`waited`](Self::waited) has the first answers,
+    /// [`taken`](Self::taken) the others.
     pub(super) async fn ask(
         &mut self,
-        lists: &[impl AsRef<str>],
+        list: &str,
         times: usize,
-        takes: &[(&str, usize)],
+        most: usize,
     ) -> Result<(), Broken> {
-        let seconds = BLOCKING_SECONDS.to_string();
-        let lists = lists.iter().map(AsRef::as_ref);
-        let words = std::iter::once("BLPOP").chain(lists).chain(std::iter::once(&*seconds));
-        let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
-        let mut commands = one(&words).repeat(times);
-        for (list, most) in takes {
-            if self.counts {
-                let most = most.to_string();
-                let words = [b"LPOP", list.as_bytes(), most.as_bytes()];
-                resp::command(&mut commands, words.into_iter());
-            } else {
-                for _ in 0..*most {
-                    resp::command(&mut commands, [b"LPOP", list.as_bytes()].into_iter());
-                }
-            }
+        let (list, seconds) = (list.as_bytes(), BLOCKING_SECONDS.to_string());
+        let mut commands = one(&[b"BLPOP", list, seconds.as_bytes()]).repeat(times);
+        if self.counts {
+            commands.extend_from_slice(&one(&[b"LPOP", list, most.to_string().as_bytes()]));
+        } else {
+            commands.extend_from_slice(&one(&[b"LPOP", list]).repeat(most));
         }
         self.clock.within(PATIENCE, self.wire.send(&commands)).await
     }
 
-    /// The name of a list and its message, or nothing.
-    pub(super) async fn waited(&mut self) -> Result<Vec<Vec<u8>>, Broken> {
-        Ok(self.texts(1).await?.pop().unwrap_or_default())
+    /// A message, or nothing.
+    pub(super) async fn waited(&mut self) -> Result<Option<Vec<u8>>, Broken> {
+        let mut answers = self.texts(1).await?;
+        // The name of the list is before it.
+        Ok(answers.pop().and_then(|mut answer| answer.pop()))
     }
 
-    /// What was taken of each.
-    pub(super) async fn taken(
-        &mut self,
-        takes: &[(&str, usize)],
-    ) -> Result<Vec<Vec<Vec<u8>>>, Broken> {
-        if self.counts {
-            return self.texts(takes.len()).await;
-        }
-        let singles = self.texts(takes.iter().map(|(_, most)| most).sum()).await?;
-        let mut singles = singles.into_iter();
-        Ok(takes.iter().map(|(_, most)| singles.by_ref().take(*most).flatten().collect()).collect())
+    /// What was taken.
+    pub(super) async fn taken(&mut self, most: usize) -> Result<Vec<Vec<u8>>, Broken> {
+        let answers = if self.counts { 1 } else { most };
+        Ok(self.texts(answers).await?.into_iter().flatten().collect())
     }
 
     /// Deletes lists.
@@ -434,17 +420,16 @@ mod tests {
                 "-ERR wrong number of arguments for 'lpop' command\r\n",
             ),
             (
-                "*4\r\n$5\r\nBLPOP\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\n1\r\n\
+                "*3\r\n$5\r\nBLPOP\r\n$1\r\na\r\n$1\r\n1\r\n\
                  *2\r\n$4\r\nLPOP\r\n$1\r\na\r\n*2\r\n$4\r\nLPOP\r\n$1\r\na\r\n\
-                 *2\r\n$4\r\nLPOP\r\n$1\r\nb\r\n",
-                "*2\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\n2\r\n$-1\r\n$1\r\n3\r\n",
+                 *2\r\n$4\r\nLPOP\r\n$1\r\na\r\n",
+                "*2\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$-1\r\n",
             ),
         ]);
         link.learn("a").await.expect("an answer");
-        let takes = [("a", 2), ("b", 1)];
-        link.ask(&["a", "b"], 1, &takes).await.expect("asked");
-        assert_eq!(link.waited().await.expect("a text"), [b"a".to_vec(), b"1".to_vec()]);
-        assert_eq!(link.taken(&takes).await.expect("texts"), [[b"2".to_vec()], [b"3".to_vec()]]);
+        link.ask("a", 1, 3).await.expect("asked");
+        assert_eq!(link.waited().await.expect("an answer"), Some(b"1".to_vec()));
+        assert_eq!(link.taken(3).await.expect("texts"), [b"2".to_vec(), b"3".to_vec()]);
         script.await.expect("as it was to be");
     }
 
@@ -456,9 +441,8 @@ mod tests {
                 ("*3\r\n$4\r\nLPOP\r\n$1\r\na\r\n$1\r\n2\r\n", "*2\r\n$1\r\n1\r\n$1\r\n2\r\n"),
             ]);
             link.learn("a").await.expect("an answer");
-            link.ask(&["a"], 0, &[("a", 2)]).await.expect("asked");
-            let texts = link.taken(&[("a", 2)]).await.expect("texts");
-            assert_eq!(texts, [[b"1".to_vec(), b"2".to_vec()]]);
+            link.ask("a", 0, 2).await.expect("asked");
+            assert_eq!(link.taken(2).await.expect("texts"), [b"1".to_vec(), b"2".to_vec()]);
             script.await.expect("as it was to be");
         }
     }

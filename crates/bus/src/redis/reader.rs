@@ -1,14 +1,20 @@
-//! The one who reads our lists: a task with a connection of its own, which waits for nothing but
-//! messages and the gateway's event channel, and is never stopped while it waits for a message.
+//! The one who reads one of our lists: a task with a connection of its own, which waits for nothing
+//! but messages and the gateway's event channel, and is never stopped while it waits for a message.
 //!
-//! Law: each list has its turn each time, and no turn is long: what fills one holds up no other.
+//! Law: no turn is long, and who fills a list faster than it is read rests after each while somebody
+//! is served on another: what fills one holds up no other.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use slackwater_core::osrf::envelope::Incoming;
 use slackwater_core::seldom::Seldom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::envelope;
 use super::link::{Broken, Link};
@@ -26,19 +32,19 @@ const BYTES_AT_ONCE: usize = 128 * 1024;
 const AHEAD: usize = 3;
 /// So many messages to ourselves end them all.
 pub(super) const MOST_WAITS: usize = AHEAD + 1;
-/// The message to ourselves after which the lists are read dry and the task ends.
+/// So long whoever is sent too much rests, for the good of others: meanwhile he is sent some 60 MiB a
+/// second, more than a service makes that does anything.
+const REST: Duration = Duration::from_millis(1);
+/// The message to ourselves after which the list is read dry and the task ends.
 pub(super) const LAST: u64 = u64::MAX;
 
-/// What is read of a list in its turn.
-struct Turn<'a> {
-    /// The inbox's place among all.
-    place: usize,
-    list: &'a str,
+/// What is read of a list in a turn.
+struct Turn {
     /// Messages at most.
     most: usize,
 }
 
-impl Turn<'_> {
+impl Turn {
     /// Judges by what was taken, and what had come before it, how much to take next: at most twice
     /// as many, and no more bytes than is good. Whether more waits than may be taken at once.
     fn taken(&mut self, first: Option<&Vec<u8>>, messages: &[Vec<u8>]) -> bool {
@@ -62,7 +68,7 @@ pub(super) struct Reader {
 /// Why a reader has stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stopped {
-    /// It was told to, and the lists are empty.
+    /// It was told to, and the list is empty.
     Dry,
     /// Nobody takes events any more.
     Unheard,
@@ -80,14 +86,16 @@ impl From<Stopped> for Broken {
 }
 
 impl Reader {
+    /// Begins to read the inbox at that place among all.
     pub(super) fn start(
         link: Link,
+        place: usize,
         site: Arc<Site>,
         inboxes: Arc<Inboxes>,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let (show, seen) = watch::channel(0);
-        Self { task: tokio::spawn(read(link, site, inboxes, events, show)), seen }
+        Self { task: tokio::spawn(read(link, place, site, inboxes, events, show)), seen }
     }
 
     pub(super) fn has_stopped(&self) -> bool {
@@ -96,8 +104,13 @@ impl Reader {
 
     /// Waits for its end. Once only.
     pub(super) async fn stopped(&mut self) -> Stopped {
+        poll_fn(|context| self.poll_stopped(context)).await
+    }
+
+    /// The same, to be asked again.
+    pub(super) fn poll_stopped(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
         let failed = |error| Stopped::Broken(Broken::Lost(format!("the reader failed: {error}")));
-        (&mut self.task).await.unwrap_or_else(failed)
+        Pin::new(&mut self.task).poll(context).map(|outcome| outcome.unwrap_or_else(failed))
     }
 
     /// Waits until a message to ourselves with this number has come. False: none will come.
@@ -115,66 +128,61 @@ impl Drop for Reader {
 
 async fn read(
     mut link: Link,
+    place: usize,
     site: Arc<Site>,
     inboxes: Arc<Inboxes>,
     events: mpsc::Sender<Event>,
     show: watch::Sender<u64>,
 ) -> Stopped {
-    if let Err(broken) = link.learn(&site.inboxes[0]).await {
+    let Some(list) = site.inboxes.get(place) else { return Stopped::Dry };
+    if let Err(broken) = link.learn(list).await {
         return Stopped::Broken(broken);
     }
-    let lists = site.inboxes.iter().enumerate();
-    let mut turns: Vec<Turn<'_>> =
-        lists.map(|(place, list)| Turn { place, list, most: FEW }).collect();
-    let mut is_little = true;
+    let (mut turn, mut is_little) = (Turn { most: FEW }, true);
     loop {
         let last = *show.borrow() == LAST;
-        let due = turns.iter_mut().filter(|turn| last || inboxes.is_used(turn.place));
-        let mut due: Vec<&mut Turn<'_>> = due.collect();
-        let takes: Vec<(&str, usize)> = due.iter().map(|turn| (turn.list, turn.most)).collect();
         let waits = match (last, is_little) {
             (true, _) => 0,
             (false, true) => MOST_WAITS,
             (false, false) => 1,
         };
-        if let Err(broken) = link.ask(&site.inboxes, waits, &takes).await {
+        let most = turn.most;
+        if let Err(broken) = link.ask(list, waits, most).await {
             return Stopped::Broken(broken);
         }
-        let mut waited = Vec::new();
+        let mut first = None;
         for wait in 1..=waits {
-            waited = match link.waited().await {
+            first = match link.waited().await {
                 Ok(waited) => waited,
                 Err(broken) => return Stopped::Broken(broken),
             };
             // What the last wait has brought goes on with what is taken.
-            if let [_, message] = &*waited
+            if let Some(message) = &first
                 && wait < waits
                 && !hand_on(&events, sort(&[message], &site.mark, &show)).await
             {
                 return Stopped::Unheard;
             }
         }
-        let taken = match link.taken(&takes).await {
+        let taken = match link.taken(most).await {
             Ok(taken) => taken,
             Err(broken) => return Stopped::Broken(broken),
         };
-        let waited = match &*waited {
-            [list, message] => Some((list, message)),
-            _ => None,
-        };
-        for (turn, messages) in due.iter_mut().zip(&taken) {
-            let first = waited.filter(|(list, _)| *list == turn.list.as_bytes());
-            let is_behind = turn.taken(first.map(|(_, first)| first), messages);
-            inboxes.report(turn.place, is_behind);
-        }
-        is_little = taken.iter().all(Vec::is_empty);
-        let first = waited.map(|(_, first)| first);
-        let messages: Vec<&Vec<u8>> = first.into_iter().chain(taken.iter().flatten()).collect();
+        let is_behind = turn.taken(first.as_ref(), &taken);
+        inboxes.report(place, is_behind);
+        is_little = taken.is_empty();
+        let messages: Vec<&Vec<u8>> = first.iter().chain(&taken).collect();
         if messages.is_empty() && last {
             return Stopped::Dry;
         }
+        if !messages.is_empty() {
+            inboxes.hear(place);
+        }
         if !hand_on(&events, sort(&messages, &site.mark, &show)).await {
             return Stopped::Unheard;
+        }
+        if is_behind && !last && inboxes.are_others_heard(place) {
+            sleep(REST).await;
         }
     }
 }
@@ -214,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_turn_grows_with_what_waits_and_stays_short_in_bytes() {
-        let mut turn = Turn { place: 0, list: "", most: FEW };
+        let mut turn = Turn { most: FEW };
         let of = |count, bytes| vec![vec![0; bytes]; count];
         assert!(!turn.taken(None, &[]));
         for (waits, then) in [(3, 16), (16, 32), (32, 64), (64, 128), (128, 256), (256, 500)] {

@@ -13,6 +13,7 @@ use slackwater_lab::bus::redis::server::{DOMAIN, OTHER_DOMAIN, Server};
 use slackwater_lab::process::Signal;
 
 use crate::client::{Client, Others, answer, outgoing, threads_of};
+use crate::traffic::another_inbox;
 
 /// What the promise of one second is held to, on a machine that is busy with other things.
 const SOON: Duration = Duration::from_millis(1_500);
@@ -59,7 +60,7 @@ async fn a_reset_is_noticed_at_once_and_mended_at_once() {
         works(&mut client, &mut others, &round.to_string()).await;
         let cut = Instant::now();
         let killed: u64 = server.ask("CLIENT KILL USER gateway").await.expect("killed");
-        assert_eq!(killed, 2);
+        assert_eq!(killed, 5);
         until_restored(&mut client).await;
         assert!(cut.elapsed() < SOON, "{:?}", cut.elapsed());
     }
@@ -287,10 +288,48 @@ async fn a_connection_to_another_domain_is_not_trusted_when_it_was_idle_or_our_o
     client.send(Recipient::Worker(far.clone()), "second");
     assert_eq!(others.next_of(&far).await["thread"], "second");
     let killed: u64 = server.ask("CLIENT KILL USER gateway").await.expect("killed");
-    assert_eq!(killed, 3);
+    assert_eq!(killed, 6);
     assert_eq!(until_restored(&mut client).await, Vec::<String>::new());
     client.send(Recipient::Worker(far.clone()), "third");
     assert_eq!(others.next_of(&far).await["thread"], "third");
     works(&mut client, &mut others, "and nothing was said of any").await;
     client.close().await;
+}
+
+#[tokio::test]
+async fn the_bus_is_lost_with_the_connection_of_any_inbox_and_all_are_read_again() {
+    let Some(server) = Server::start().await.expect("a server") else { return };
+    let (mut client, mut others) = (Client::new(&server).await, Others::new(&server).await);
+    let large = format!(r#"{{"thread":"large","body":["{}"]}}"#, "x".repeat(10_000));
+    others.push(&client.address, &vec![large; 2_000]).await;
+    let inbox = another_inbox(&client).await;
+    let asked = outgoing(Recipient::Service("a.service".to_owned()), "other");
+    client.bus.sender.send_from(inbox, asked).expect("room");
+    let address = others.next().await["from"].as_str().expect("an address").to_owned();
+    assert_ne!(address, client.address);
+    // The one that reads the first inbox is the eldest; then come the others.
+    let mut ids = server.connections("gateway").await.expect("connections");
+    ids.sort_unstable();
+    let kill = format!("CLIENT KILL ID {}", ids[1]);
+    assert_eq!(server.ask::<u64>(&kill).await.expect("killed"), 1);
+    let (mut is_lost, mut is_back) = (false, false);
+    while !is_back {
+        match client.event().await {
+            Event::Lost { .. } => is_lost = true,
+            Event::Restored => is_back = true,
+            Event::Received(_) | Event::Refused { .. } => {}
+            other @ (Event::Bounced(_) | Event::Uncertain { .. }) => panic!("{other:?}"),
+        }
+    }
+    assert!(is_lost);
+    others.push(&address, &[answer("other")]).await;
+    others.push(&client.address, &[answer("first")]).await;
+    let mut awaited = vec!["first".to_owned(), "other".to_owned()];
+    while !awaited.is_empty() {
+        for envelope in client.envelopes().await {
+            awaited.retain(|thread| *thread != envelope.thread);
+        }
+    }
+    client.close().await;
+    assert_eq!(server.lists().await.expect("lists"), Vec::<String>::new());
 }

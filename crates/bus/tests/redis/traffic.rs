@@ -57,7 +57,7 @@ async fn a_worker_gets_its_envelopes_in_order_in_its_own_domain() {
         assert_eq!(got, expected, "{list}");
     }
     let ours = server.connections("gateway").await.expect("connections");
-    assert_eq!(ours.len(), 3, "two connections, and one to the other domain");
+    assert_eq!(ours.len(), 6, "one out, four in, and one to the other domain");
     client.close().await;
     assert_eq!(server.denials().await.expect("a log"), 0);
 }
@@ -82,7 +82,7 @@ async fn what_waits_comes_in_batches_and_whole() {
 }
 
 /// The inbox that is best for who waits for nothing, as soon as it is not the first.
-async fn another_inbox(client: &Client) -> Inbox {
+pub(crate) async fn another_inbox(client: &Client) -> Inbox {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let inbox = client.bus.sender.inbox(Inbox::default());
@@ -114,7 +114,7 @@ async fn what_fills_one_inbox_holds_up_no_other_and_all_are_read_dry_and_deleted
     let mut got = Vec::new();
     while got.last().is_none_or(|thread| thread != "fast") {
         let envelopes = client.envelopes().await.into_iter().map(|envelope| envelope.thread);
-        // In one turn, what the other inbox holds may come before.
+        // Together, what the other inbox holds may come before.
         got.extend(envelopes);
         if let Some(place) = got.iter().position(|thread| thread == "fast") {
             got.remove(place);
