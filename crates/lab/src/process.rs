@@ -250,6 +250,25 @@ impl Gateway {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits until it has logged these words, and gives what it has logged by then: lines come in their
+    /// order, but by and by.
+    ///
+    /// # Errors
+    /// It has not logged them in time; the error's text is its log.
+    pub async fn logged(&self, words: &str) -> io::Result<String> {
+        let began = Instant::now();
+        loop {
+            let log = self.log();
+            if log.contains(words) {
+                return Ok(log);
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(io::Error::other(format!("no {words:?} in:\n{log}")));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Once the process has ended: waits for the last of its log.
     async fn whole_log(&mut self) {
         if !self.log_reader.is_finished() {

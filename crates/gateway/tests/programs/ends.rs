@@ -104,7 +104,7 @@ async fn whoever_ignores_the_end_of_its_input_and_signals_is_killed_with_its_chi
     assert_gone(&[leader]);
     assert!(told < Duration::from_millis(500), "the client waits for nothing of it: {told:?}");
     assert!(gone >= Duration::from_millis(850) && gone < Duration::from_secs(4), "{gone:?}");
-    let log = gateway.log();
+    let log = gateway.logged("KILL").await.unwrap();
     for signal in ["INT", "TERM", "KILL"] {
         assert!(
             log.contains(&format!("told to end pid={leader} signal=Signal::{signal}"))

@@ -17,7 +17,7 @@ use crate::{PROGRAM, Seen};
 
 #[tokio::test]
 async fn each_line_of_a_request_names_its_trace_id() {
-    let mut seen = Seen::start(&["--log-level", "debug", "--log-format", "text"]).await;
+    let seen = Seen::start(&["--log-level", "debug", "--log-format", "text"]).await;
     let mut client = seen.gateway.connect().await.unwrap();
     let method = r#","payload":{"__c":"osrfMethod","__p":{"method":"add","params":[1,2]}}"#;
     for (xid, method, code) in [("executed-1", method, "205"), ("rejected-1", "", "400")] {
@@ -34,8 +34,7 @@ async fn each_line_of_a_request_names_its_trace_id() {
         }
     }
     drop(client);
-    seen.gateway.until("it has gone", |status| status["connections"] == 0).await.unwrap();
-    let log = seen.gateway.log();
+    let log = seen.gateway.logged(" disconnected ").await.unwrap();
     let lines = |what: &str, xid: &str| {
         let about = |line: &&str| line.contains(what) && line.contains(xid);
         assert_eq!(log.lines().filter(about).count(), 1, "{what} of {xid} in:\n{log}");
