@@ -1,4 +1,4 @@
-//! The inboxes of a gateway: addresses of its own that answers come to, each read in its turn, so
+//! The inboxes of a gateway: addresses of its own that answers come to, each with a reader of its own, so
 //! that what one client is sent faster than it can be read holds up nobody else's answers.
 //!
 //! Law: order is kept within an inbox only. Who changes from one to another waits for nothing.
