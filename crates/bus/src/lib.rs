@@ -26,6 +26,7 @@ pub mod redis;
 mod sender;
 pub mod services;
 mod socket;
+pub mod turns;
 pub mod worker;
 pub mod xmpp;
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
+use slackwater_bus::turns;
 use slackwater_core::event::{Cause, Event};
 use slackwater_core::session::{
     FromBus, Input, Message, Output, Phase, Session, Traffic, Upstream,
@@ -149,6 +150,7 @@ impl<E: FarEnd> Client<E> {
             if mailbox.report(standing) {
                 self.input(Input::Overflow);
             }
+            turns::end_if_full().await;
         }
         self.end().await;
     }
@@ -156,7 +158,7 @@ impl<E: FarEnd> Client<E> {
     /// Takes the messages that have come along with one, so that they go on together.
     fn read_on(&mut self) {
         for _ in 0..TOGETHER {
-            if !self.websocket.mid_message() || self.far_end.is_full() {
+            if !self.websocket.mid_message() || self.far_end.is_full() || turns::is_full() {
                 return;
             }
             match self.websocket.next().now_or_never() {
@@ -196,8 +198,12 @@ impl<E: FarEnd> Client<E> {
         // How far the stream is must be known before what has come from it is acted upon.
         self.tell_traffic();
         match event {
-            Ok(websocket::Event::Text(text)) => self.input(Input::Message(Message::Text(text))),
+            Ok(websocket::Event::Text(text)) => {
+                turns::worked(text.len());
+                self.input(Input::Message(Message::Text(text)));
+            }
             Ok(websocket::Event::Binary(bytes)) => {
+                turns::worked(bytes.len());
                 self.input(Input::Message(Message::Binary(bytes)));
             }
             // How much has come is reported in any case.

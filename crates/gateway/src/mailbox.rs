@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use slackwater_bus::turns;
 use slackwater_core::osrf::envelope::Incoming;
 use slackwater_core::session::{self, Deadlines, FromBus, Phase};
 use tokio::sync::{Notify, oneshot};
@@ -27,6 +28,21 @@ pub(crate) enum Letter {
     Overflow,
     /// An operator asks how it stands.
     Describe(oneshot::Sender<Connection>),
+}
+
+impl Letter {
+    /// What counts of it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Bus(FromBus::Envelope(envelope)) => envelope.body.len(),
+            Self::Bus(_)
+            | Self::Drain(_)
+            | Self::Undrain
+            | Self::Configure(_)
+            | Self::Overflow
+            | Self::Describe(_) => 0,
+        }
+    }
 }
 
 /// What may wait for a client, bytes, that is still modest.
@@ -82,6 +98,23 @@ impl Queue {
         self.bytes + self.standing.unwritten
     }
 
+    /// Takes a turn's worth of letters. What is taken is counted until the task reports what has become
+    /// of it.
+    fn take(&mut self) -> VecDeque<Letter> {
+        let (mut count, mut bytes) = (0, 0);
+        for letter in &self.letters {
+            if bytes >= turns::FULL {
+                break;
+            }
+            count += 1;
+            bytes += letter.bytes();
+        }
+        self.bytes -= bytes;
+        turns::worked(bytes);
+        let rest = self.letters.split_off(count);
+        std::mem::replace(&mut self.letters, rest)
+    }
+
     fn all(&self) -> usize {
         self.to_read() + self.standing.half_read + self.standing.held
     }
@@ -115,7 +148,8 @@ impl Mailbox {
         if queue.overflowed {
             return;
         }
-        let bytes = envelope.body.len();
+        let letter = Letter::Bus(FromBus::Envelope(envelope));
+        let bytes = letter.bytes();
         let too_much =
             queue.to_read() + bytes > queue.limit || self.waiting.sheds(queue.all() + bytes, bytes);
         if too_much {
@@ -124,7 +158,7 @@ impl Mailbox {
         } else {
             queue.bytes += bytes;
             queue.delivered = queue.delivered.saturating_add(bytes);
-            queue.letters.push_back(Letter::Bus(FromBus::Envelope(envelope)));
+            queue.letters.push_back(letter);
             self.count(&mut queue);
         }
         drop(queue);
@@ -137,15 +171,17 @@ impl Mailbox {
         self.arrival.notify_one();
     }
 
-    /// Everything that has come, in order, at least one letter. Cancel-safe.
+    /// What has come, in order, at least one letter, and as much as makes a full turn. Cancel-safe.
     pub(crate) async fn take(&self) -> VecDeque<Letter> {
         loop {
             {
                 let mut queue = self.lock();
                 if !queue.letters.is_empty() {
-                    // What is taken is counted until the task reports what has become of it.
-                    queue.bytes = 0;
-                    return std::mem::take(&mut queue.letters);
+                    let taken = queue.take();
+                    if !queue.letters.is_empty() {
+                        self.arrival.notify_one();
+                    }
+                    return taken;
                 }
             }
             self.arrival.notified().await;
@@ -250,6 +286,21 @@ mod tests {
             matches!(Vec::from(letters)[..], [Letter::Overflow]),
             "told once, the rest dropped"
         );
+    }
+
+    #[tokio::test]
+    async fn much_is_taken_in_several_turns_and_counted_until_it_is_taken() {
+        let mailbox = Mailbox::new(usize::MAX, Arc::new(Waiting::new(usize::MAX)));
+        for _ in 0..5 {
+            mailbox.deliver(envelope(turns::FULL / 2));
+        }
+        mailbox.post(Letter::Undrain);
+        let mut taken = Vec::new();
+        for waits in [3, 1, 0] {
+            taken.push(mailbox.take().await.len());
+            assert_eq!(mailbox.waiting(), waits * turns::FULL / 2);
+        }
+        assert_eq!(taken, [2, 2, 2]);
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::Event;
 use crate::sender::Queued;
+use crate::turns;
 use crate::worker::{Asker, Delivery, Gone, Port};
 
 /// Envelopes that may wait for a worker that is at work.
@@ -68,6 +69,8 @@ impl Port for EmbeddedPort {
     }
 
     async fn send(&mut self, asker: &Asker, body: String) -> Result<(), Gone> {
+        turns::worked(body.len());
+        turns::end_if_full().await;
         let envelope = Incoming {
             from: self.address.clone(),
             thread: asker.thread.clone(),

@@ -15,6 +15,7 @@ use super::port::{EmbeddedPort, Mailboxes};
 use crate::Event;
 use crate::sender::{Queue, Queued};
 use crate::services::Service;
+use crate::turns::{BULK, Turns};
 use crate::worker::message::{self, Kind};
 use crate::worker::text::{self, Head};
 use crate::worker::{self, Gone, SessionLimits};
@@ -134,14 +135,15 @@ impl Router {
         let address = service_address(WORKERS + self.workers_started, self.mark);
         let (events, limits) = (self.events.clone(), self.limits);
         let mut port = EmbeddedPort::new(address, events.clone(), Arc::clone(&self.mailboxes));
-        tokio::spawn(async move {
+        let worker = async move {
             let delivery = port.take(queued);
             tokio::select! {
                 () = worker::serve(&mut port, service.as_ref(), limits, delivery) => {}
                 () = events.closed() => {}
             }
             drop(slot);
-        });
+        };
+        tokio::spawn(Turns::after_full(&BULK, worker));
     }
 
     /// Answers what is asked of the router itself. Each message is an envelope of its own.

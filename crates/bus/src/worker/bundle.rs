@@ -79,14 +79,12 @@ impl<'a> Iterator for Slices<'a> {
 /// What OpenSRF reckons that XML escaping adds to a text: 3 for `<` and `>`, 4 for `&`, 11 for
 /// `"` (which is escaped once for JSON and once for XML).
 fn xml_growth(text: &str) -> usize {
-    text.bytes()
-        .map(|byte| match byte {
-            b'<' | b'>' => 3,
-            b'&' => 4,
-            b'"' => MOST_GROWTH,
-            _ => 0,
-        })
-        .sum()
+    // Counts of one byte are made by many bytes at once.
+    let pieces = text.as_bytes().chunks(4_096).map(|piece| {
+        let count = |byte| piece.iter().filter(|each| **each == byte).count();
+        3 * (count(b'<') + count(b'>')) + 4 * count(b'&') + MOST_GROWTH * count(b'"')
+    });
+    pieces.sum()
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use slackwater_bus::turns::{BULK, Turns};
 use slackwater_core::seldom::Seldom;
 use slackwater_core::websocket::negotiate;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -234,7 +235,7 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
             let client = Client { websocket, address, permit };
             let connected = Arc::clone(&shared.handler).connected(client);
             // An async block that awaits it would hold it twice, as it came and as it runs.
-            tokio::spawn(connected.map(|()| drop(seat)));
+            tokio::spawn(Turns::after_full(&BULK, connected.map(|()| drop(seat))));
             Left::Nothing
         }
         (None, Some(Interruption::Refused)) => Left::Unanswered(stream, UNAVAILABLE),

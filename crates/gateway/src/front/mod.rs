@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use ::http::{Request, StatusCode};
 use hyper::body::Incoming;
+use slackwater_bus::turns::{ARRIVALS, Turns};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
@@ -217,7 +218,8 @@ impl Front {
             .into_iter()
             .map(|listener| {
                 let (report, obeyed) = watch::channel(Obeyed { number: 0, result: Ok(()) });
-                tasks.spawn(accept::run(listener, Arc::clone(&shared), report));
+                let accepting = accept::run(listener, Arc::clone(&shared), report);
+                tasks.spawn(Turns::all(&ARRIVALS, accepting));
                 obeyed
             })
             .collect();

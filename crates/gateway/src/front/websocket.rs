@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
+use slackwater_bus::turns;
 pub use slackwater_core::websocket::{Agreed, can_be_sent};
 use slackwater_core::websocket::{
     Deflater, Inflater, MAX_CONTROL, Message, Opcode, Reader, Violation, Writer,
@@ -136,8 +137,9 @@ const MAX_REASON: usize = MAX_CONTROL - 2;
 /// Bytes of one read. They are on the stack, so that who waits needs none.
 const READ: usize = 16 * 1024;
 
-/// Pieces of one write.
+/// Pieces of one write, and bytes.
 const PIECES: usize = 16;
+const WRITE: usize = 256 * 1024;
 
 /// A message of more bytes than this goes out as it is: other clients wait while one is deflated.
 const COMPRESS_TO: usize = 1024 * 1024;
@@ -303,9 +305,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 match read {
                     Ok(Some(message)) => return Poll::Ready(Ok(self.receive(message))),
                     Ok(None) if self.reader.is_inflating() => {
-                        // There is more to do at once, but others come first.
-                        context.waker().wake_by_ref();
-                        return Poll::Pending;
+                        turns::worked(turns::FULL);
+                        return turns::later(context);
                     }
                     Ok(None) => {}
                     Err(violation) => return Poll::Ready(Ok(self.refuse(violation))),
@@ -321,6 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 return Poll::Ready(Err(self.end(Ending::Eof)));
             }
             self.bytes_in += bytes.len() as u64;
+            turns::worked(bytes.len());
             match INFLATER.with_borrow_mut(|inflater| self.reader.read(&mut bytes, inflater)) {
                 Ok(Some(message)) => {
                     self.ahead = Bytes::copy_from_slice(bytes);
@@ -359,11 +361,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.writer.waiting() > 0 {
+            if turns::is_full() {
+                return turns::later(context);
+            }
             let mut slices = [IoSlice::new(&[]); PIECES];
-            let mut count = 0;
+            let (mut count, mut room) = (0, WRITE);
             for (slice, piece) in slices.iter_mut().zip(self.writer.pieces()) {
+                let piece = &piece[..piece.len().min(room)];
                 *slice = IoSlice::new(piece);
+                room -= piece.len();
                 count += 1;
+                if room == 0 {
+                    break;
+                }
             }
             let slices = &slices[..count];
             let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices))?;
@@ -372,6 +382,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             }
             self.writer.take(written);
             self.bytes_out += written as u64;
+            turns::worked(written);
             self.unflushed = true;
         }
         if self.unflushed {
@@ -389,6 +400,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             let ending = match ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {
                     self.bytes_in += buffer.filled().len() as u64;
+                    turns::worked(buffer.filled().len());
+                    if turns::is_full() {
+                        return turns::later(context);
+                    }
                     continue;
                 }
                 Ok(()) => Ending::Eof,

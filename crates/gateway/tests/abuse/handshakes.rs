@@ -69,33 +69,35 @@ async fn a_handshake_that_comes_byte_by_byte_is_cut_off_in_time() {
 #[tokio::test]
 async fn a_head_without_end_is_refused() {
     let ground = Ground::start(&[]).await;
-    let mut attackers = JoinSet::new();
-    for _ in 0..100 {
-        let address = ground.address();
-        attackers.spawn(async move {
-            let stream = TcpStream::connect(address).await.unwrap();
-            let (mut reader, mut writer) = stream.into_split();
-            let flood = tokio::spawn(async move {
-                writer.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").await?;
-                for number in 0..100_000 {
-                    writer
-                        .write_all(format!("X-{number}: {}\r\n", "y".repeat(100)).as_bytes())
-                        .await?;
-                }
-                Ok::<_, std::io::Error>(())
-            });
-            let mut answer = Vec::new();
-            reader.read_to_end(&mut answer).await.ok();
-            flood.abort();
-            String::from_utf8_lossy(&answer).into_owned()
-        });
-    }
     let mut refused = 0;
-    while let Some(answer) = attackers.join_next().await {
-        let answer = answer.unwrap();
-        // Who is reset for what he goes on sending may have lost the answer.
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer:?}");
-        refused += usize::from(!answer.is_empty());
+    while ground.goes_on() {
+        let mut attackers = JoinSet::new();
+        for _ in 0..100 {
+            let address = ground.address();
+            attackers.spawn(async move {
+                let stream = TcpStream::connect(address).await.unwrap();
+                let (mut reader, mut writer) = stream.into_split();
+                let flood = tokio::spawn(async move {
+                    writer.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").await?;
+                    for number in 0..100_000 {
+                        writer
+                            .write_all(format!("X-{number}: {}\r\n", "y".repeat(100)).as_bytes())
+                            .await?;
+                    }
+                    Ok::<_, std::io::Error>(())
+                });
+                let mut answer = Vec::new();
+                reader.read_to_end(&mut answer).await.ok();
+                flood.abort();
+                String::from_utf8_lossy(&answer).into_owned()
+            });
+        }
+        while let Some(answer) = attackers.join_next().await {
+            let answer = answer.unwrap();
+            // Who is reset for what he goes on sending may have lost the answer.
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer:?}");
+            refused += usize::from(!answer.is_empty());
+        }
     }
     assert!(refused > 0);
     let taken = ground.taken();

@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use self::labels::{Counts, Holds};
 use super::{Failure, Method, Params, Results, Running, Service};
+use crate::turns;
 
 mod labels;
 
@@ -31,9 +32,8 @@ const LONGEST_LABEL: usize = 64;
 /// Every hold gets a copy of the value, so it must be small.
 const LONGEST_VALUE: usize = 4_096;
 const MOST_RESULTS: u32 = 1_000_000;
+/// Of one string of `bytes`, and of all that are on their way at one time; further ones wait.
 const MOST_BYTES: u32 = 64 << 20;
-/// All strings of `bytes` that are on their way at one time; further ones wait.
-const BYTES_AT_ONCE: u32 = 4 * MOST_BYTES;
 
 /// The service; its counts and holds are those of one instance.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Default for Demo {
         Self {
             counts: Counts::default(),
             holds: Holds::default(),
-            bytes: Semaphore::new(BYTES_AT_ONCE as usize),
+            bytes: Semaphore::new(MOST_BYTES as usize),
         }
     }
 }
@@ -119,9 +119,17 @@ impl Demo {
         self.count_optional(params, 1)?;
         let ended = |_| Failure::new(500, "the service has ended");
         let _room = self.bytes.acquire_many(length).await.map_err(ended)?;
-        let mut text = "x".repeat(length as usize + 2);
-        text.replace_range(..1, "\"");
-        text.replace_range(text.len() - 1.., "\"");
+        let mut text = String::with_capacity(length as usize + 2);
+        text.push('"');
+        let mut left = length as usize;
+        while left > 0 {
+            let piece = left.min(turns::FULL);
+            text.push_str(&"x".repeat(piece));
+            left -= piece;
+            turns::worked(piece);
+            turns::end_if_full().await;
+        }
+        text.push('"');
         results.put(text).await?;
         results.sent().await
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
+use slackwater_bus::turns::{BULK, Turns};
 use slackwater_core::websocket::negotiate;
 use slackwater_lab::raw::{self, End, Frame, RawClient, frame, opcode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufStream, DuplexStream, duplex};
@@ -244,6 +245,54 @@ async fn a_peer_that_pings_and_does_not_read_is_not_read_from() {
     assert!(!flood.is_finished());
     assert_eq!(websocket.pongs_queued, MAX_PONGS_QUEUED);
     flood.abort();
+}
+
+/// What a WebSocket does in one turn of a task.
+async fn one_turn(websocket: &mut WebSocket<DuplexStream>) {
+    let turn = poll_fn(|context| {
+        let _more = websocket.poll_next(context);
+        Poll::Ready(())
+    });
+    unconstrained(Turns::after_full(&BULK, turn)).await;
+}
+
+#[tokio::test]
+async fn much_is_written_in_several_turns() {
+    let (mut client, mut websocket) = over_duplex(8 << 20);
+    let large = "x".repeat(2 << 20);
+    assert!(websocket.send(large.clone()));
+    let mut before = 0;
+    while websocket.unwritten() > 0 {
+        one_turn(&mut websocket).await;
+        let written = websocket.bytes_out() - before;
+        assert!((1..=WRITE as u64).contains(&written), "{written} bytes in a turn");
+        before = websocket.bytes_out();
+    }
+    let mut head = [0; 10];
+    client.read_exact(&mut head).await.unwrap();
+    let mut payload = vec![0; large.len()];
+    client.read_exact(&mut payload).await.unwrap();
+    assert!(payload == large.as_bytes(), "whole, and in order");
+}
+
+#[tokio::test]
+async fn much_is_read_in_several_turns_and_thrown_away_in_several() {
+    let (mut client, mut websocket) = over_duplex(8 << 20);
+    let flood = frame(opcode::TEXT, false, &vec![b'x'; 1 << 20]);
+    client.write_all(&flood).await.unwrap();
+    client.write_all(&frame(opcode::TEXT, true, b"x")).await.unwrap();
+    client.write_all(&flood).await.unwrap();
+    let mut turns = 0;
+    let (all, most) = (2 * flood.len() as u64, (turns::FULL + READ) as u64);
+    while websocket.bytes_in() < all {
+        let before = websocket.bytes_in();
+        one_turn(&mut websocket).await;
+        let read = websocket.bytes_in() - before;
+        assert!(read <= most, "{read} bytes in a turn");
+        turns += 1;
+    }
+    assert!(turns > 16, "{turns}");
+    assert_eq!(websocket.reading, Reading::Discarding, "a new message within another");
 }
 
 #[tokio::test]
