@@ -148,7 +148,7 @@ impl<E: FarEnd> Client<E> {
                 holds: self.session.holds(),
             };
             if mailbox.report(standing) {
-                self.input(Input::Overflow);
+                self.overflow();
             }
             turns::end_if_full().await;
         }
@@ -168,6 +168,17 @@ impl<E: FarEnd> Client<E> {
         }
     }
 
+    /// More waits, for it or of it, than may.
+    fn overflow(&mut self) {
+        let serves = |phase| matches!(phase, Phase::Open | Phase::Draining);
+        let served = serves(self.session.phase());
+        self.input(Input::Overflow);
+        // What it has sent by half, and sends until it has seen our Close, would only be more.
+        if served && !serves(self.session.phase()) {
+            self.websocket.skip_messages();
+        }
+    }
+
     fn on_letter(&mut self, letter: Letter) {
         match letter {
             Letter::Bus(letter) => {
@@ -178,7 +189,7 @@ impl<E: FarEnd> Client<E> {
             Letter::Drain(deadlines) => self.input(Input::Drain(deadlines)),
             Letter::Undrain => self.input(Input::Undrain),
             Letter::Configure(config) => self.input(Input::Configure(config)),
-            Letter::Overflow => self.input(Input::Overflow),
+            Letter::Overflow => self.overflow(),
             Letter::Describe(answer) => {
                 let description = describe::describe(
                     &self.session,

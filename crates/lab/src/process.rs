@@ -155,6 +155,19 @@ impl Gateway {
     /// # Errors
     /// It does not answer, or not with JSON.
     pub async fn control(&self, method: &str, path: &str, body: &str) -> io::Result<Value> {
+        let answer = self.ask(method, path, body).await?;
+        serde_json::from_str(&answer).map_err(|_| io::Error::other(answer))
+    }
+
+    /// `GET /metrics` of the control socket.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn metrics(&self) -> io::Result<String> {
+        self.ask("GET", "/metrics", "").await
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &str) -> io::Result<String> {
         let exchange = async {
             let mut stream = UnixStream::connect(self.control_path()).await?;
             let length = body.len();
@@ -169,7 +182,7 @@ impl Gateway {
         };
         let answer = tokio::time::timeout(PATIENCE, exchange).await??;
         let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-        serde_json::from_str(body).map_err(|_| io::Error::other(answer))
+        Ok(body.to_owned())
     }
 
     /// Asks for the status again and again until it is as `wanted`, and gives it.

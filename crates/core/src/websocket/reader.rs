@@ -50,6 +50,8 @@ pub struct Reader {
     control: Vec<u8>,
     /// The message that has come whole and is being inflated.
     inflating: Option<Box<Inflating>>,
+    /// Messages of data mean nothing any more.
+    skips: bool,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,17 @@ impl Reader {
             message: None,
             control: Vec::new(),
             inflating: None,
+            skips: false,
+        }
+    }
+
+    /// From here on no message of data is held or given; pings, pongs and the Close are. What is held of
+    /// one is let go.
+    pub fn skip_messages(&mut self) {
+        self.skips = true;
+        self.inflating = None;
+        if let Some(message) = &mut self.message {
+            message.payload = Vec::new();
         }
     }
 
@@ -132,14 +145,15 @@ impl Reader {
                 let frame = self.begin()?;
                 self.frame.insert(frame)
             };
-            let (payload, limit) = if frame.opcode.is_control() {
-                (&mut self.control, frame.remaining)
-            } else {
+            if frame.opcode.is_control() {
+                let limit = frame.remaining;
+                frame.read(bytes, &mut self.control, limit);
+            } else if self.skips {
+                frame.skip(bytes);
+            } else if let Some(message) = &mut self.message {
                 // There is one: a frame of data begins it.
-                let Some(message) = &mut self.message else { return Ok(None) };
-                (&mut message.payload, self.max_message)
-            };
-            frame.read(bytes, payload, limit);
+                frame.read(bytes, &mut message.payload, self.max_message);
+            }
             if frame.remaining > 0 {
                 self.judge_text()?;
                 return Ok(None);
@@ -150,6 +164,9 @@ impl Reader {
                 return control(opcode, std::mem::take(&mut self.control)).map(Some);
             }
             if last && let Some(Partial { text, compressed, payload, .. }) = self.message.take() {
+                if self.skips {
+                    continue;
+                }
                 if !compressed {
                     return message(text, payload).map(Some);
                 }
@@ -247,7 +264,7 @@ impl Reader {
     /// A text that goes wrong is refused before it ends.
     fn judge_text(&mut self) -> Result<(), Violation> {
         match &mut self.message {
-            Some(message) if message.text && !message.compressed => message.judge(),
+            Some(message) if message.text && !message.compressed && !self.skips => message.judge(),
             Some(_) | None => Ok(()),
         }
     }
@@ -291,6 +308,13 @@ fn length_and_mask(header: &[u8; 14]) -> (u64, [u8; 4]) {
 }
 
 impl Frame {
+    /// Throws away what there is of the payload.
+    fn skip(&mut self, bytes: &mut &[u8]) {
+        let (here, behind) = bytes.split_at(self.remaining.min(bytes.len()));
+        *bytes = behind;
+        self.remaining -= here.len();
+    }
+
     /// Takes what there is of the payload. `limit` bounds how much room is ever made.
     fn read(&mut self, bytes: &mut &[u8], payload: &mut Vec<u8>, limit: usize) {
         let (here, behind) = bytes.split_at(self.remaining.min(bytes.len()));

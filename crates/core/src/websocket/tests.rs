@@ -353,3 +353,27 @@ fn offers_are_taken_that_can_be_kept_to_the_letter() {
         assert_eq!(agreed.map(|agreed| agreed.header()), answer, "{offers:?}");
     }
 }
+
+#[test]
+fn of_messages_that_are_skipped_nothing_is_held_and_the_close_is_found_behind_them() {
+    for (first, before) in
+        [(FIRST_OF_TEXT, 6_000), (COMPRESSED_TEXT & 0x7f, 6_000), (FIRST_OF_TEXT, 0)]
+    {
+        let mut sent = frame(first, &[b'x'; 10_000]);
+        sent.extend(frame(0x89, b"ping"));
+        sent.extend(frame(CONTINUED, &[0xff; 14_000]));
+        sent.extend(frame(TEXT, b"not told"));
+        sent.extend(frame(0x88, b"\x03\xe8"));
+        for pieces in [1, 7, 4_096] {
+            let mut reader = Reader::new(15_000, true);
+            let begun = read(&mut reader, &sent[..before], &[pieces]);
+            assert!(begun.is_ok_and(|messages| messages.is_empty()));
+            reader.skip_messages();
+            assert!(reader.held() <= 14 && reader.room() == 0);
+            let rest = read(&mut reader, &sent[before..], &[pieces]).expect("nothing is wrong");
+            let close = Message::Close { code: Some(1000), reason: String::new() };
+            assert_eq!(rest, [Message::Ping(b"ping".to_vec()), close]);
+            assert!(reader.held() == 0 && reader.room() == 0);
+        }
+    }
+}

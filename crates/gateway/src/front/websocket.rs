@@ -240,6 +240,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
+    /// From here on no text or binary message is told, or held while it comes.
+    pub fn skip_messages(&mut self) {
+        self.reader.skip_messages();
+    }
+
     /// Whether a message of the peer's is half read or was read and not yet told.
     #[must_use]
     pub fn mid_message(&self) -> bool {
