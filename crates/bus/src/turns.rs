@@ -34,8 +34,6 @@ pub struct Lane {
 
 /// Of those who are served already.
 pub static BULK: Lane = Lane::new();
-/// Of those who are not clients yet.
-pub static ARRIVALS: Lane = Lane::new();
 
 type Permit = SemaphorePermit<'static>;
 type Wait = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use ::http::{Request, StatusCode};
 use hyper::body::Incoming;
-use slackwater_bus::turns::{ARRIVALS, Turns};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
@@ -218,8 +217,7 @@ impl Front {
             .into_iter()
             .map(|listener| {
                 let (report, obeyed) = watch::channel(Obeyed { number: 0, result: Ok(()) });
-                let accepting = accept::run(listener, Arc::clone(&shared), report);
-                tasks.spawn(Turns::all(&ARRIVALS, accepting));
+                tasks.spawn(accept::run(listener, Arc::clone(&shared), report));
                 obeyed
             })
             .collect();
