@@ -2,18 +2,16 @@
 //!
 //! Law: a task that has worked through [`FULL`] bytes in a turn ends it, and has its next one in a
 //! lane, in which there is one at a time (on many processors, one for each but one). After a full
-//! turn, or [`BUSY`] in several, the next comes only after everybody who was waiting outside has had
-//! his. So whoever has little to do waits for that long, and not for one turn of each who has much.
+//! turn the next comes only after everybody who was waiting outside has had his. So whoever has
+//! little to do waits for one such turn, and not for one of each who has much.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::num::NonZero;
 use std::pin::{Pin, pin};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -21,18 +19,12 @@ use tokio::task::yield_now;
 
 /// So many bytes make a full turn: some tens of microseconds.
 pub const FULL: usize = 64 * 1024;
-/// So long a lane is busy at a time.
-const BUSY: Duration = Duration::from_micros(250);
 
 /// Where full turns are had, in the order in which they are asked for.
 #[derive(Debug)]
-pub struct Lane {
-    room: LazyLock<Semaphore>,
-    /// Nanoseconds that were worked in it since others had their turns.
-    worked: AtomicU64,
-}
+pub struct Lane(LazyLock<Semaphore>);
 
-/// Of those who are served already.
+/// The one of this process.
 pub static BULK: Lane = Lane::new();
 
 type Permit = SemaphorePermit<'static>;
@@ -47,23 +39,12 @@ impl Lane {
     }
 
     const fn of(room: fn() -> Semaphore) -> Self {
-        Self { room: LazyLock::new(room), worked: AtomicU64::new(0) }
-    }
-
-    /// Whether others come before the next turn.
-    fn is_busy(&self, turn: Duration, was_full: bool) -> bool {
-        let turn = u64::try_from(turn.as_nanos()).unwrap_or(u64::MAX);
-        let worked = self.worked.fetch_add(turn, Ordering::Relaxed).saturating_add(turn);
-        let is_busy = was_full || u128::from(worked) >= BUSY.as_nanos();
-        if is_busy {
-            self.worked.store(0, Ordering::Relaxed);
-        }
-        is_busy
+        Self(LazyLock::new(room))
     }
 
     fn wait(&'static self) -> Wait {
         // It is never closed.
-        Box::pin(async { self.room.acquire().await.ok() })
+        Box::pin(async { self.0.acquire().await.ok() })
     }
 }
 
@@ -106,10 +87,9 @@ pub fn later<T>(context: &mut Context<'_>) -> Poll<T> {
 }
 
 pin_project! {
-    /// A task that has its turns in a lane: all, or those that follow a full one.
+    /// A task that has those of its turns in a lane that follow a full one.
     pub struct Turns<F> {
         lane: &'static Lane,
-        all: bool,
         is_next_there: bool,
         wait: Option<Wait>,
         // Of a full turn, until it is followed by another.
@@ -120,14 +100,9 @@ pin_project! {
 }
 
 impl<F> Turns<F> {
-    /// Only what follows a full turn is had in the lane.
+    /// A task whose first turn is like anybody's.
     pub fn after_full(lane: &'static Lane, future: F) -> Self {
-        Self { lane, all: false, is_next_there: false, wait: None, held: None, future }
-    }
-
-    /// All is.
-    pub fn all(lane: &'static Lane, future: F) -> Self {
-        Self { lane, all: true, is_next_there: true, wait: None, held: None, future }
+        Self { lane, is_next_there: false, wait: None, held: None, future }
     }
 }
 
@@ -145,14 +120,11 @@ impl<F: Future> Future for Turns<F> {
         } else {
             None
         };
-        let began = permit.is_some().then(Instant::now);
         WORK.set(Some(0));
         let polled = this.future.poll(context);
-        let was_full = is_full();
+        *this.is_next_there = is_full();
         WORK.set(None);
-        *this.is_next_there = was_full || *this.all;
-        let is_busy = began.map(|began| lane.is_busy(began.elapsed(), was_full));
-        if is_busy.unwrap_or(was_full) && polled.is_pending() {
+        if *this.is_next_there && polled.is_pending() {
             // It is woken after all others that are waiting now, and after the driver has been asked for
             // what has come meanwhile.
             *this.held = permit;
@@ -165,14 +137,12 @@ impl<F: Future> Future for Turns<F> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::Notify;
 
     use super::*;
 
-    /// Of one permit on any machine.
-    static ONE: Lane = Lane::of(|| Semaphore::new(1));
     const MANY: usize = 50;
 
     /// Has full turns without end, and counts them.
@@ -182,23 +152,6 @@ mod tests {
             worked(FULL);
             end_if_full().await;
         }
-    }
-
-    /// Works a while whenever it is woken, and is woken again at once.
-    async fn bustle(turns: Arc<AtomicUsize>) {
-        poll_fn(|context| {
-            // Else, where nobody else has his turns, it would never end.
-            if turns.fetch_add(1, Ordering::Relaxed) > 40 * MANY {
-                return Poll::Ready(());
-            }
-            let began = Instant::now();
-            while began.elapsed() < BUSY {
-                std::hint::spin_loop();
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
     }
 
     /// How many such turns there are while two others exchange a word a hundred times.
@@ -238,17 +191,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lane_that_was_busy_for_long_enough_lets_others_have_their_turns() {
-        static LANE: Lane = Lane::of(|| Semaphore::new(1));
-        let turns = Arc::<AtomicUsize>::default();
-        for _ in 0..MANY {
-            tokio::spawn(Turns::all(&LANE, bustle(Arc::clone(&turns))));
-        }
-        let between = turns_meanwhile(turns).await;
-        assert!((1..=100).contains(&between), "{between} long turns beside 200 others");
-    }
-
-    #[tokio::test]
     async fn those_who_have_much_have_their_turns_one_after_the_other() {
         static LANE: Lane = Lane::of(|| Semaphore::new(1));
         let all: Vec<Arc<AtomicUsize>> = (0..MANY).map(|_| Arc::default()).collect();
@@ -265,9 +207,10 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_ends_while_he_waits_holds_up_nobody() {
+        static LANE: Lane = Lane::of(|| Semaphore::new(1));
         let turns = Arc::<AtomicUsize>::default();
         let mut tasks: Vec<_> = (0..MANY)
-            .map(|_| tokio::spawn(Turns::after_full(&ONE, labour(Arc::clone(&turns)))))
+            .map(|_| tokio::spawn(Turns::after_full(&LANE, labour(Arc::clone(&turns)))))
             .collect();
         let last = tasks.pop();
         while turns.load(Ordering::Relaxed) < 2 * MANY {
@@ -284,17 +227,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_that_is_not_full_is_had_at_once_unless_all_are_in_the_lane() {
+    async fn a_turn_that_is_not_full_is_had_at_once_though_the_lane_is_taken() {
         static LANE: Lane = Lane::of(|| Semaphore::new(1));
-        let held = LANE.wait().await;
+        let _held = LANE.wait().await;
         tokio::spawn(Turns::after_full(&LANE, async { worked(FULL - 1) })).await.expect("it ends");
-        let arrival = tokio::spawn(Turns::all(&LANE, async {}));
-        for _ in 0..10 {
-            yield_now().await;
-        }
-        assert!(!arrival.is_finished());
-        drop(held);
-        arrival.await.expect("it ends");
     }
 
     #[test]
