@@ -24,8 +24,11 @@ pub const FULL: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Lane(LazyLock<Semaphore>);
 
-/// The one of this process.
+/// Of whoever has much to do.
 pub static BULK: Lane = Lane::new();
+
+/// Of connections that are given up.
+pub static GIVEN_UP: Lane = Lane::new();
 
 type Permit = SemaphorePermit<'static>;
 type Wait = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;
@@ -75,6 +78,12 @@ pub async fn end_if_full() {
         })
         .await;
     }
+}
+
+/// Ends this turn, and has the next in the lane: what follows can wait.
+pub async fn can_wait() {
+    worked(FULL);
+    end_if_full().await;
 }
 
 /// Ends a turn in which there is more to do at once, so that others come first.
@@ -149,8 +158,7 @@ mod tests {
     async fn labour(turns: Arc<AtomicUsize>) {
         loop {
             turns.fetch_add(1, Ordering::Relaxed);
-            worked(FULL);
-            end_if_full().await;
+            can_wait().await;
         }
     }
 

@@ -36,7 +36,7 @@ pub use names::check_variables;
 pub use opensrf::{TheirBus, options as opensrf_options};
 pub use options::{OF_BUS, OF_PROGRAM, ServeOptions};
 pub use settings::{Behind, Closing, Draining, Front, Limits, Log, Program, Settings};
-pub use surroundings::{Surroundings, raise_open_files, socket_name};
+pub use surroundings::{Surroundings, make_room_for_files, raise_open_files, socket_name};
 pub use text::Unfit;
 pub use units::{Patience, Period, Size, Threshold};
 pub use web::Web;

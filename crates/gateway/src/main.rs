@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use slackwater::cli::{self, Command};
 use slackwater::command;
-use slackwater::config::{ServeOptions, Settings, Surroundings, raise_open_files};
+use slackwater::config::{
+    ServeOptions, Settings, Surroundings, make_room_for_files, raise_open_files,
+};
 use slackwater::front::{Inherited, inherited};
 use slackwater::gateway::Configuration;
 use slackwater::operate::logs;
@@ -37,6 +39,9 @@ fn main() -> ExitCode {
     };
     if let Command::Run(_) | Command::Websocketd(_) = command {
         block_user1();
+    }
+    if let Command::Serve(_) | Command::Run(_) | Command::Websocketd(_) = command {
+        make_room_for_files();
     }
     let outcome = match command {
         // A process for one client needs one thread, and is there sooner.

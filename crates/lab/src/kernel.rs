@@ -14,6 +14,16 @@ pub fn descriptors(pid: u32) -> io::Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
+/// For how many descriptors the kernel's table of them has room before it must be made anew.
+///
+/// # Errors
+/// It is gone.
+pub fn room_for_descriptors(pid: u32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let slots = status.lines().find_map(|line| line.strip_prefix("FDSize:")?.trim().parse().ok());
+    slots.ok_or_else(|| io::Error::other("no FDSize"))
+}
+
 /// How many threads it has.
 ///
 /// # Errors

@@ -9,12 +9,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum as _};
 use indicatif::{ProgressBar, ProgressStyle};
+use slackwater::config::{make_room_for_files, raise_open_files};
 use slackwater::front::{Access, Front, ListenAddress, Listener, listener::Refusal};
 use slackwater_bus::worker::SessionLimits;
 use slackwater_lab::bench::{self, Peer, Plan, Run, Scenario, Subject, instant, relay};
 use slackwater_lab::bus::{Account, Running, router, worker};
 use slackwater_lab::compression;
 use slackwater_lab::echo::{self, Echo};
+use tokio::runtime::Builder;
 
 #[derive(Parser)]
 #[command(about, arg_required_else_help = true)]
@@ -150,10 +152,17 @@ struct Part {
     router: String,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    match Arguments::parse().instrument {
+    let arguments = Arguments::parse();
+    // So that nothing that is measured waits for it.
+    raise_open_files();
+    make_room_for_files();
+    Builder::new_multi_thread().enable_all().build()?.block_on(run(arguments.instrument))
+}
+
+async fn run(instrument: Instrument) -> anyhow::Result<()> {
+    match instrument {
         Instrument::Echo { listen } => echo(listen).await,
         Instrument::Bench(arguments) => bench(arguments).await,
         Instrument::Instant { part: Part { bus, router }, services } => {

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, getrlimit, getuid, setrlimit};
 
 use super::settings::DEFAULT_LISTEN;
@@ -37,6 +38,9 @@ const RESERVED_FILES: u64 = 64;
 /// Where no limit on open files is set, this many connections are taken.
 const MOST_CONNECTIONS: u64 = 1_000_000;
 
+/// So many descriptors have room from the start.
+const ROOM_FOR_FILES: u64 = 65_536;
+
 /// Raises the soft limit on open files to the hard one: each client is a descriptor, and the soft
 /// limit is kept low only for programs that use `select`.
 pub fn raise_open_files() {
@@ -44,6 +48,19 @@ pub fn raise_open_files() {
     limit.current = limit.maximum;
     // What cannot be raised stays; how many clients there may be is asked for afterwards.
     setrlimit(Resource::Nofile, limit).ok();
+}
+
+/// Has the kernel make room for as many descriptors as the process may have, 65,536 at most; to be
+/// called while there is one thread. The kernel's table of them grows by doubling, for which a process of
+/// several threads waits until no processor can be reading the old one (`expand_fdtable`, 6 to 28 ms
+/// each time on a machine of 2), and with the thread that accepts all whose turn is on it. Takes 8
+/// bytes a descriptor, of the kernel's memory.
+pub fn make_room_for_files() {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).min(ROOM_FOR_FILES);
+    if let Ok(last) = i32::try_from(files.saturating_sub(1)) {
+        // Without it the table grows as it always has.
+        fcntl_dupfd_cloexec(std::io::stderr(), last).ok();
+    }
 }
 
 impl Surroundings {

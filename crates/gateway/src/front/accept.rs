@@ -5,11 +5,16 @@
 use std::io;
 use std::sync::Arc;
 
+use slackwater_bus::turns::{GIVEN_UP, Turns};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio_util::task::TaskTracker;
 
 use super::listener::Listener;
 use super::{Handler, Mode, Obeyed, Shared, Then, http};
+
+/// Connections that are accepted in one turn.
+const TOGETHER: usize = 16;
 
 /// Runs until the gate is gone.
 pub(super) async fn run<H: Handler>(
@@ -18,6 +23,7 @@ pub(super) async fn run<H: Handler>(
     report: watch::Sender<Obeyed>,
 ) {
     let mut gate = shared.gate.clone();
+    let mut together = 0;
     loop {
         let order = *gate.borrow_and_update();
         if order.number != report.borrow().number {
@@ -35,10 +41,16 @@ pub(super) async fn run<H: Handler>(
                     Mode::Serving => {
                         let token = shared.undecided.token();
                         let door = http::Door { peer, inherited: listener.is_inherited() };
-                        tokio::spawn(http::serve(stream, door, Arc::clone(&shared), token));
+                        let serving = http::serve(stream, door, Arc::clone(&shared), token);
+                        tokio::spawn(Turns::after_full(&GIVEN_UP, serving));
                     }
                     Mode::Refusing(_) => drop(tokio::spawn(http::turn_away(stream, None))),
                 },
+            }
+            together += 1;
+            if together == TOGETHER {
+                together = 0;
+                yield_now().await;
             }
         }
     }

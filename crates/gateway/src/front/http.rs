@@ -26,7 +26,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use slackwater_bus::turns::{BULK, Turns};
+use slackwater_bus::turns::{self, BULK, Turns};
 use slackwater_core::seldom::Seldom;
 use slackwater_core::websocket::negotiate;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -150,7 +150,7 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
             biased;
             named = proxy_header::read(&mut stream) => named,
             () = refusing(shared, inherited) => return Left::Unanswered(stream, UNAVAILABLE),
-            () = sleep_until(time_is_up) => return Left::Nothing,
+            () = giving_up(time_is_up) => return Left::Nothing,
         };
         match named {
             Ok(None) => {}
@@ -175,7 +175,7 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
             secured = tls.acceptor().accept(stream) => secured,
             // Nobody can be told anything yet.
             () = refusing(shared, inherited) => return Left::Nothing,
-            () = sleep_until(time_is_up) => return Left::Nothing,
+            () = giving_up(time_is_up) => return Left::Nothing,
         };
         match secured {
             Ok(secured) => stream = Stream::Tls(Box::new(secured)),
@@ -209,7 +209,7 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
         };
         let time_is_up = async {
             tokio::select! {
-                () = sleep_until(time_is_up) => {}
+                () = giving_up(time_is_up) => {}
                 () = serving.notified() => sleep(SERVING).await,
             }
         };
@@ -246,6 +246,12 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
         (Some(_), Some(_)) => Left::Nothing,
         (Some(Decision::Answered) | None, None) => Left::Answered(stream),
     }
+}
+
+/// Waits until the time is up of somebody who is then let go when there is nothing better to do.
+async fn giving_up(time_is_up: Instant) {
+    sleep_until(time_is_up).await;
+    turns::can_wait().await;
 }
 
 /// Waits until who has not been answered yet is refused.

@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit};
 use slackwater_lab::certificate::Certificate;
+use slackwater_lab::kernel::room_for_descriptors;
 use slackwater_lab::process::Gateway;
 
 use crate::fake::Place;
@@ -33,6 +35,15 @@ fn a_flag_wins_over_a_variable_and_that_over_the_file() {
     let mut command = slackwater(&["check"]);
     let file = command.env("SLACKWATER_CONFIG", config).output().unwrap();
     assert!(listens_at(&file, "127.0.0.1:0"), "{file:?}");
+}
+
+/// Growing it holds up a thread of the gateway, and all whose turn is there, for 6 to 28 ms each time.
+#[tokio::test]
+async fn the_kernels_table_of_descriptors_never_grows_while_clients_come() {
+    let gateway = Gateway::start(env!("CARGO_BIN_EXE_slackwater"), &[]).await.unwrap();
+    let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX).min(65_536);
+    let room = room_for_descriptors(gateway.pid()).unwrap();
+    assert!(room >= most, "room for {room} of {most}");
 }
 
 #[tokio::test]
