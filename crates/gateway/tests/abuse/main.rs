@@ -3,7 +3,8 @@
 //!
 //! The attackers, the gateway (a build for tests) and the well-behaved client share the processors of
 //! this machine, in the short form with other tests, too. So the bound on his p99 has a floor; the figures
-//! are reported as they are.
+//! are reported as they are. In the long form the attackers have only what processors are left, and
+//! he has one at once where that is permitted, as though they had machines of their own.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
@@ -13,6 +14,7 @@ mod hoarders;
 mod quotas;
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -22,7 +24,7 @@ use serde_json::json;
 use slackwater_lab::kernel::resident;
 use slackwater_lab::opensrf;
 use slackwater_lab::process::Gateway;
-use slackwater_lab::proof::{length, report};
+use slackwater_lab::proof::{is_long, length, report};
 use slackwater_lab::raw::{Message, RawClient};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_slackwater");
@@ -67,6 +69,18 @@ impl Took {
     }
 }
 
+/// Has this thread scheduled by a policy of chrt(1) from here on, in the long form.
+fn schedule(policy: &str, priority: &str) {
+    if is_long() {
+        let thread = std::fs::read_link("/proc/thread-self").unwrap();
+        let number = thread.file_name().unwrap();
+        let set = Command::new("chrt").args([policy, "--pid", priority]).arg(number).output();
+        if !set.as_ref().is_ok_and(|set| set.status.success()) {
+            report(format_args!("chrt {policy} is not permitted: {set:?}"));
+        }
+    }
+}
+
 /// How long he pauses between two calls.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -77,6 +91,7 @@ impl WellBehaved {
         let calls = Arc::<AtomicUsize>::default();
         let counts = Arc::clone(&calls);
         let thread = std::thread::spawn(move || {
+            schedule("--fifo", "1");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
                 let mut client = RawClient::connect(address, "/").await.expect("he is let in");
@@ -143,6 +158,8 @@ impl Ground {
         let calm = tokio::task::spawn_blocking(|| before.p99()).await.unwrap().call;
         let memory = resident(gateway.pid()).unwrap();
         let beside = Some(WellBehaved::start(gateway.address()));
+        // The attackers are in this thread.
+        schedule("--idle", "0");
         Self { gateway, calm, memory, beside }
     }
 
