@@ -6,8 +6,9 @@
 
 use std::borrow::Cow;
 
-use quick_xml::errors::{IllFormedError, SyntaxError};
-use quick_xml::events::{BytesRef, BytesStart, BytesText, Event};
+use quick_xml::errors::SyntaxError;
+use quick_xml::escape::unescape;
+use quick_xml::events::{BytesStart, BytesText, Event};
 use quick_xml::name::{NamespaceResolver, ResolveResult};
 use quick_xml::{Error, Reader, XmlVersion};
 
@@ -158,45 +159,74 @@ impl Parser {
 
     /// Reads what is whole in `text`, and says how many bytes that were.
     fn read_text(&mut self, text: &str, items: &mut Vec<Item>) -> Result<usize, Malformed> {
-        // The XML parser takes U+FEFF at the beginning for no character.
-        let mut read = text.bytes().position(|byte| b"<&".contains(&byte)).unwrap_or(text.len());
-        self.characters(&BytesText::from_escaped(&text[..read]).xml10_content(), read);
-        let start = read;
-        let mut xml = Reader::from_str(&text[start..]);
+        // It reads markup only: a body has dozens of references, and each would be an event.
+        let mut xml = Reader::from_str("");
         let config = xml.config_mut();
         // It forgets what is open from one text to the next.
         (config.check_end_names, config.allow_unmatched_ends) = (false, true);
-        loop {
-            let event = xml.read_event();
-            let now = start + usize::try_from(xml.buffer_position()).unwrap_or(usize::MAX);
-            let length = now.saturating_sub(read);
-            match event {
-                Ok(Event::Start(tag)) => self.start(&tag, length, items)?,
-                Ok(Event::Empty(tag)) => {
-                    self.start(&tag, length, items)?;
-                    self.end(tag.name().0, 0, items)?;
-                }
-                Ok(Event::End(tag)) => self.end(tag.name().0, length, items)?,
-                Ok(Event::Text(text)) => self.characters(&text.xml10_content(), length),
-                Ok(Event::CData(text)) => self.characters(&text.xml10_content(), length),
-                Ok(Event::GeneralRef(reference)) => {
-                    let (mut space, character) = ([0; 4], character(&reference)?);
-                    let text = character.encode_utf8(&mut space);
-                    if !all_allowed(text) {
-                        return Err(NO_CHARACTER);
-                    }
-                    self.characters(text, length);
-                }
-                Ok(Event::Decl(_)) if self.names.is_empty() => {}
-                Ok(Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::DocType(_)) => {
-                    return Err(Malformed::new("it has what XMPP does not allow"));
-                }
-                Ok(Event::Eof) => return Ok(read),
-                Err(error) if is_cut(&error, &text[read..]) => return Ok(read),
-                Err(error) => return Err(Malformed(error.to_string().into())),
+        let mut read = 0;
+        while read < text.len() {
+            let rest = &text[read..];
+            let length = if rest.starts_with('<') {
+                *xml.get_mut() = rest.as_bytes();
+                self.markup(rest, &mut xml, items)?
+            } else {
+                self.run(rest)?
+            };
+            if length == 0 {
+                break;
             }
-            read = now;
+            read += length;
         }
+        Ok(read)
+    }
+
+    /// Reads the markup that `rest` begins with; 0: it goes on behind it.
+    fn markup(
+        &mut self,
+        rest: &str,
+        xml: &mut Reader<&[u8]>,
+        items: &mut Vec<Item>,
+    ) -> Result<usize, Malformed> {
+        let event = xml.read_event();
+        let length = rest.len() - xml.get_ref().len();
+        match event {
+            Ok(Event::Start(tag)) => self.start(&tag, length, items)?,
+            Ok(Event::Empty(tag)) => {
+                self.start(&tag, length, items)?;
+                self.end(tag.name().0, 0, items)?;
+            }
+            Ok(Event::End(tag)) => self.end(tag.name().0, length, items)?,
+            Ok(Event::CData(text)) => self.characters(&text.xml10_content(), length),
+            Ok(Event::Decl(_)) if self.names.is_empty() => {}
+            Ok(Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::DocType(_)) => {
+                return Err(Malformed::new("it has what XMPP does not allow"));
+            }
+            Ok(Event::Text(_) | Event::GeneralRef(_) | Event::Eof) => {
+                return Err(Malformed::new("it is no markup"));
+            }
+            Err(error) if is_cut(&error, rest) => return Ok(0),
+            Err(error) => return Err(Malformed(error.to_string().into())),
+        }
+        Ok(length)
+    }
+
+    /// Reads the text that `rest` begins with; 0: there is only a reference that goes on behind it.
+    fn run(&mut self, rest: &str) -> Result<usize, Malformed> {
+        let mut run = rest.find('<').map_or(rest, |end| &rest[..end]);
+        if run.len() == rest.len()
+            && let Some(at) = run.rfind('&')
+            && !run[at..].contains(';')
+        {
+            run = &run[..at];
+        }
+        let text = BytesText::from_escaped(run).xml10_content();
+        let text = unescape(&text).map_err(|error| Malformed(error.to_string().into()))?;
+        if matches!(text, Cow::Owned(_)) && !all_allowed(&text) {
+            return Err(NO_CHARACTER);
+        }
+        self.characters(&text, run.len());
+        Ok(run.len())
     }
 
     fn start(
@@ -329,23 +359,13 @@ const NO_CHARACTER: Malformed = Malformed::new("it has a character that XML does
 /// Whether XML may have all of these characters.
 fn all_allowed(text: &str) -> bool {
     let is_control = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    // What U+FFFE and U+FFFF begin with, in UTF-8.
+    let may_be_none = |byte: u8| is_control(byte) || byte == 0xEF;
     // Looked at to the end, since it is quicker without asking after each whether to go on.
-    let has_control = text.bytes().fold(false, |so_far, byte| so_far | is_control(byte));
-    !has_control && !text.contains('\u{FFFE}') && !text.contains('\u{FFFF}')
-}
-
-/// What a reference stands for: a character, by its number or one of the five names that all know.
-fn character(reference: &BytesRef<'_>) -> Result<char, Malformed> {
-    let by_number = reference.resolve_char_ref().map_err(|_| NO_CHARACTER)?;
-    let character = by_number.or_else(|| match reference.xml10_content().as_ref() {
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "amp" => Some('&'),
-        "apos" => Some('\''),
-        "quot" => Some('"'),
-        _ => None,
-    });
-    character.ok_or(Malformed::new("an entity in it is not defined"))
+    if !text.bytes().fold(false, |so_far, byte| so_far | may_be_none(byte)) {
+        return true;
+    }
+    !text.bytes().any(is_control) && !text.contains(['\u{FFFE}', '\u{FFFF}'])
 }
 
 /// Whether it may be the name of an element: enough of the rule that nothing else looks like one.
@@ -360,7 +380,6 @@ fn is_cut(error: &Error, rest: &str) -> bool {
     match error {
         Error::Syntax(SyntaxError::InvalidBangMarkup) => rest == "<!",
         Error::Syntax(_) => true,
-        Error::IllFormed(IllFormedError::UnclosedReference) => !rest[1..].contains(['&', '<']),
         Error::IllFormed(_)
         | Error::Io(_)
         | Error::InvalidAttr(_)
