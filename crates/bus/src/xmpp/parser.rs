@@ -6,10 +6,10 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
 use quick_xml::errors::SyntaxError;
-use quick_xml::escape::unescape;
-use quick_xml::events::{BytesStart, BytesText, Event};
-use quick_xml::name::{NamespaceResolver, ResolveResult};
+use quick_xml::events::{BytesRef, BytesStart, BytesText, Event};
+use quick_xml::name::{Namespace, NamespaceResolver, ResolveResult};
 use quick_xml::{Error, Reader, XmlVersion};
 
 /// Elements within each other, the stream's own among them.
@@ -197,7 +197,12 @@ impl Parser {
                 self.end(tag.name().0, 0, items)?;
             }
             Ok(Event::End(tag)) => self.end(tag.name().0, length, items)?,
-            Ok(Event::CData(text)) => self.characters(&text.xml10_content(), length),
+            Ok(Event::CData(text)) => {
+                self.count(length);
+                if let Some(element) = self.open.last_mut() {
+                    element.text.push_str(&text.xml10_content());
+                }
+            }
             Ok(Event::Decl(_)) if self.names.is_empty() => {}
             Ok(Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::DocType(_)) => {
                 return Err(Malformed::new("it has what XMPP does not allow"));
@@ -213,19 +218,24 @@ impl Parser {
 
     /// Reads the text that `rest` begins with; 0: there is only a reference that goes on behind it.
     fn run(&mut self, rest: &str) -> Result<usize, Malformed> {
-        let mut run = rest.find('<').map_or(rest, |end| &rest[..end]);
+        let mut run = memchr(b'<', rest.as_bytes()).map_or(rest, |end| &rest[..end]);
         if run.len() == rest.len()
             && let Some(at) = run.rfind('&')
             && !run[at..].contains(';')
         {
             run = &run[..at];
         }
+        self.count(run.len());
         let text = BytesText::from_escaped(run).xml10_content();
-        let text = unescape(&text).map_err(|error| Malformed(error.to_string().into()))?;
-        if matches!(text, Cow::Owned(_)) && !all_allowed(&text) {
-            return Err(NO_CHARACTER);
-        }
-        self.characters(&text, run.len());
+        let mut passed_over = String::new();
+        let out = match self.open.last_mut() {
+            Some(element) => {
+                element.text.reserve(text.len());
+                &mut element.text
+            }
+            None => &mut passed_over,
+        };
+        add(out, &text)?;
         Ok(run.len())
     }
 
@@ -242,8 +252,8 @@ impl Parser {
         self.names.push(name.to_owned());
         match self.names.len() {
             1 => {
-                self.prefixes.push(tag).map_err(|error| Malformed(error.to_string().into()))?;
-                items.push(Item::Opened(opening(&self.element(tag)?)?));
+                let header = self.element(tag)?.ok_or(Malformed::new("its header is none"))?;
+                items.push(Item::Opened(opening(&header)?));
                 return Ok(());
             }
             2 => (self.bytes, self.elements, self.passes_over) = (0, 0, false),
@@ -252,22 +262,41 @@ impl Parser {
             }
             _ => {}
         }
-        self.bytes += length;
         self.elements += 1;
-        let attributes = tag.attributes().with_checks(false).take(MOST_ATTRIBUTES + 1).count();
-        self.passes_over |= attributes > MOST_ATTRIBUTES || self.elements > MOST_ELEMENTS;
-        // It binds no more prefixes than are worth looking through.
-        self.passes_over = self.passes_over || self.prefixes.push(tag).is_err();
-        self.judge();
+        self.passes_over |= self.elements > MOST_ELEMENTS;
+        self.count(length);
         if !self.passes_over {
-            let element = self.element(tag)?;
-            self.open.push(element);
+            match self.element(tag)? {
+                Some(element) => self.open.push(element),
+                None => self.pass_over(),
+            }
         }
         Ok(())
     }
 
-    fn element(&self, tag: &BytesStart<'_>) -> Result<Element, Malformed> {
+    /// The element that begins with this tag, whose prefixes are bound from now on; none if it has
+    /// more attributes, or binds other prefixes, than are worth looking through.
+    fn element(&mut self, tag: &BytesStart<'_>) -> Result<Option<Element>, Malformed> {
         const UNBOUND: Malformed = Malformed::new("a prefix is bound to no namespace");
+        let malformed = |error: &dyn std::fmt::Display| Malformed(error.to_string().into());
+        // Only that it is one deeper: the attributes are gone through once.
+        let bare = BytesStart::new(tag.name().0);
+        self.prefixes.push(&bare).map_err(|error| malformed(&error))?;
+        let mut found = Vec::with_capacity(8);
+        for (count, attribute) in tag.attributes().enumerate() {
+            let attribute = attribute.map_err(|error| malformed(&error))?;
+            if count == MOST_ATTRIBUTES {
+                return Ok(None);
+            }
+            match attribute.key.as_namespace_binding() {
+                None => found.push(attribute),
+                Some(prefix) => {
+                    if self.prefixes.add(prefix, Namespace(&attribute.value)).is_err() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
         let (namespace, name) = self.prefixes.resolve_element(tag.name());
         let namespace = match namespace {
             ResolveResult::Bound(namespace) if namespace.0 == CLIENT => Cow::Borrowed(CLIENT),
@@ -275,47 +304,34 @@ impl Parser {
             ResolveResult::Unbound => Cow::Borrowed(""),
             ResolveResult::Unknown(_) => return Err(UNBOUND),
         };
-        let mut attributes = Vec::new();
-        for attribute in tag.attributes() {
-            let attribute = attribute.map_err(|error| Malformed(error.to_string().into()))?;
-            let key = attribute.key;
-            if key.as_namespace_binding().is_some() {
-                continue;
-            }
-            match self.prefixes.resolve_attribute(key).0 {
+        let mut attributes = Vec::with_capacity(found.len());
+        for attribute in found {
+            match self.prefixes.resolve_attribute(attribute.key).0 {
                 ResolveResult::Unbound => {
                     let value = attribute.normalized_value(XmlVersion::Explicit1_0);
-                    let value = value.map_err(|error| Malformed(error.to_string().into()))?;
+                    let value = value.map_err(|error| malformed(&error))?;
                     if !all_allowed(&value) {
                         return Err(NO_CHARACTER);
                     }
-                    attributes.push((key.0.to_owned(), value.into_owned()));
+                    attributes.push((attribute.key.0.to_owned(), value.into_owned()));
                 }
                 ResolveResult::Bound(_) => {}
                 ResolveResult::Unknown(_) => return Err(UNBOUND),
             }
         }
         let (children, text) = (Vec::new(), String::new());
-        Ok(Element { name: name.as_ref().to_owned(), namespace, attributes, children, text })
-    }
-
-    fn characters(&mut self, text: &str, length: usize) {
-        self.bytes += length;
-        self.judge();
-        if let Some(element) = self.open.last_mut() {
-            element.text.push_str(text);
-        }
+        let name = name.as_ref().to_owned();
+        Ok(Some(Element { name, namespace, attributes, children, text }))
     }
 
     fn end(&mut self, name: &str, length: usize, items: &mut Vec<Item>) -> Result<(), Malformed> {
         if self.names.pop().is_none_or(|opened| opened != name) {
             return Err(Malformed::new("an element ends that has not begun"));
         }
-        self.bytes += length;
+        self.count(length);
         match self.names.len() {
             0 => items.push(Item::Closed),
             1 => {
-                self.judge();
                 items.push(self.open.pop().map_or(Item::TooLarge(self.bytes), Item::Stanza));
                 // Those of the stream stay.
                 self.prefixes.set_level(1);
@@ -333,12 +349,17 @@ impl Parser {
         Ok(())
     }
 
-    /// Passes a stanza over that has become too large.
-    fn judge(&mut self) {
-        self.passes_over |= self.bytes > self.most_bytes;
-        if self.passes_over {
-            self.open = Vec::new();
+    /// Counts what was read of a stanza, and passes it over if that is too much.
+    fn count(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.passes_over || self.bytes > self.most_bytes {
+            self.pass_over();
         }
+    }
+
+    fn pass_over(&mut self) {
+        self.passes_over = true;
+        self.open = Vec::new();
     }
 }
 
@@ -356,6 +377,8 @@ fn begun_characters(bytes: &[u8]) -> Result<&str, Malformed> {
 
 const NO_CHARACTER: Malformed = Malformed::new("it has a character that XML does not allow");
 
+const NO_ENTITY: Malformed = Malformed::new("an entity in it is not defined");
+
 /// Whether XML may have all of these characters.
 fn all_allowed(text: &str) -> bool {
     let is_control = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
@@ -366,6 +389,39 @@ fn all_allowed(text: &str) -> bool {
         return true;
     }
     !text.bytes().any(is_control) && !text.contains(['\u{FFFE}', '\u{FFFF}'])
+}
+
+/// Adds text, with what its references stand for.
+fn add(out: &mut String, mut text: &str) -> Result<(), Malformed> {
+    while let Some(at) = memchr(b'&', text.as_bytes()) {
+        let (before, reference) = (&text[..at], &text[at + 1..]);
+        let end = reference.bytes().position(|byte| byte == b';').ok_or(NO_ENTITY)?;
+        out.push_str(before);
+        out.push(character(&reference[..end])?);
+        text = &reference[end + 1..];
+    }
+    out.push_str(text);
+    Ok(())
+}
+
+/// What a reference of this name stands for: a character, by its number or one of the five names
+/// that all know.
+fn character(name: &str) -> Result<char, Malformed> {
+    Ok(match name {
+        "quot" => '"',
+        "lt" => '<',
+        "gt" => '>',
+        "amp" => '&',
+        "apos" => '\'',
+        name => {
+            let by_number = BytesRef::new(name).resolve_char_ref().map_err(|_| NO_CHARACTER)?;
+            let character = by_number.ok_or(NO_ENTITY)?;
+            if !all_allowed(character.encode_utf8(&mut [0; 4])) {
+                return Err(NO_CHARACTER);
+            }
+            character
+        }
+    })
 }
 
 /// Whether it may be the name of an element: enough of the rule that nothing else looks like one.
