@@ -54,6 +54,8 @@ impl Lane {
 thread_local! {
     /// Bytes of the turn that is being had. None: of no task of ours.
     static WORK: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Whether whatever its task is woken for next can wait.
+    static NEXT_CAN_WAIT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Says that so many bytes were worked through in this turn.
@@ -86,6 +88,12 @@ pub async fn can_wait() {
     end_if_full().await;
 }
 
+/// Says that the next turn, whenever there is something to do again, can wait: it is had in the lane.
+/// Outside of [`Turns`] it says nothing.
+pub fn next_can_wait() {
+    NEXT_CAN_WAIT.set(true);
+}
+
 /// Ends a turn in which there is more to do at once, so that others come first.
 pub fn later<T>(context: &mut Context<'_>) -> Poll<T> {
     // Else its `Turns` has it go on.
@@ -96,7 +104,7 @@ pub fn later<T>(context: &mut Context<'_>) -> Poll<T> {
 }
 
 pin_project! {
-    /// A task that has those of its turns in a lane that follow a full one.
+    /// A task that has those of its turns in a lane that follow a full one, or can wait.
     pub struct Turns<F> {
         lane: &'static Lane,
         is_next_there: bool,
@@ -130,10 +138,12 @@ impl<F: Future> Future for Turns<F> {
             None
         };
         WORK.set(Some(0));
+        NEXT_CAN_WAIT.set(false);
         let polled = this.future.poll(context);
-        *this.is_next_there = is_full();
+        let was_full = is_full();
+        *this.is_next_there = was_full || NEXT_CAN_WAIT.get();
         WORK.set(None);
-        if *this.is_next_there && polled.is_pending() {
+        if was_full && polled.is_pending() {
             // It is woken after all others that are waiting now, and after the driver has been asked for
             // what has come meanwhile.
             *this.held = permit;
@@ -232,6 +242,41 @@ mod tests {
             yield_now().await;
         }
         assert!(last.is_some_and(|last| !last.is_finished()));
+    }
+
+    #[tokio::test]
+    async fn what_can_wait_is_had_when_the_lane_is_free_and_only_that() {
+        static LANE: Lane = Lane::of(|| Semaphore::new(1));
+        let held = LANE.wait().await;
+        let (go, gone) = (Arc::new(Notify::new()), Arc::<AtomicUsize>::default());
+        let (goes, counts) = (Arc::clone(&go), Arc::clone(&gone));
+        let task = tokio::spawn(Turns::after_full(&LANE, async move {
+            for can_wait in [false, true, false] {
+                if can_wait {
+                    next_can_wait();
+                }
+                goes.notified().await;
+                counts.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+        // Current-thread: after so many turns of ours he has had all that he can have.
+        let settle = async || {
+            for _ in 0..10 {
+                yield_now().await;
+            }
+        };
+        for had in [1, 1] {
+            settle().await;
+            go.notify_one();
+            settle().await;
+            assert_eq!(gone.load(Ordering::Relaxed), had);
+        }
+        drop(held);
+        settle().await;
+        assert_eq!(gone.load(Ordering::Relaxed), 2);
+        let _held = LANE.wait().await;
+        go.notify_one();
+        task.await.expect("its last turn cannot wait");
     }
 
     #[tokio::test]

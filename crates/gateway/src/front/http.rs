@@ -74,6 +74,10 @@ pub struct Settings {
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 100;
 
+/// Turns that a handshake has like anybody, of which TLS and a request take fewer. What comes in more
+/// pieces than that can wait.
+const PROMPT: u32 = 6;
+
 /// How long, and for how many bytes, we read on after an answer. Closing a socket that holds
 /// unread bytes resets it, and a reset may destroy the answer on its way.
 const LINGER: Duration = Duration::from_secs(2);
@@ -145,10 +149,11 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
     let Door { mut peer, inherited } = door;
     let settings = Arc::clone(&shared.settings.borrow());
     let time_is_up = Instant::now() + settings.handshake_timeout;
+    let mut turns = 0;
     if settings.proxies.protocol && settings.proxies.trust(peer) {
         let named = tokio::select! {
             biased;
-            named = proxy_header::read(&mut stream) => named,
+            named = counted(&mut turns, || true, proxy_header::read(&mut stream)) => named,
             () = refusing(shared, inherited) => return Left::Unanswered(stream, UNAVAILABLE),
             () = giving_up(time_is_up) => return Left::Nothing,
         };
@@ -172,7 +177,7 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
     if let Some(tls) = &settings.tls {
         let secured = tokio::select! {
             biased;
-            secured = tls.acceptor().accept(stream) => secured,
+            secured = counted(&mut turns, || true, tls.acceptor().accept(stream)) => secured,
             // Nobody can be told anything yet.
             () = refusing(shared, inherited) => return Left::Nothing,
             () = giving_up(time_is_up) => return Left::Nothing,
@@ -214,9 +219,10 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
             }
         };
         let (refusing, time_is_up) = (pin!(refusing), pin!(time_is_up));
+        let requested = poll_fn(|context| connection.poll_without_shutdown(context));
         tokio::select! {
             biased;
-            result = poll_fn(|context| connection.poll_without_shutdown(context)) => {
+            result = counted(&mut turns, || decision.get().is_none(), requested) => {
                 if let Err(error) = result {
                     tracing::debug!(client = %peer, %error, "no request");
                 }
@@ -246,6 +252,26 @@ async fn exchange<H: Handler>(mut stream: Stream, door: Door, shared: &Arc<Share
         (Some(_), Some(_)) => Left::Nothing,
         (Some(Decision::Answered) | None, None) => Left::Answered(stream),
     }
+}
+
+/// A part of a handshake. Counts its turns while it `counts` them, and has the next ones wait once
+/// they are many.
+async fn counted<T>(
+    turns: &mut u32,
+    counts: impl Fn() -> bool,
+    part: impl Future<Output = T>,
+) -> T {
+    let mut part = pin!(part);
+    poll_fn(|context| {
+        if counts() {
+            *turns += 1;
+            if *turns >= PROMPT {
+                turns::next_can_wait();
+            }
+        }
+        part.as_mut().poll(context)
+    })
+    .await
 }
 
 /// Waits until the time is up of somebody who is then let go when there is nothing better to do.
@@ -459,7 +485,8 @@ async fn linger(mut stream: Stream, last: &str, undecided: Option<TaskTrackerTok
         stream.write_all(last.as_bytes()).await?;
         drop(undecided);
         stream.shutdown().await?;
-        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await?;
+        let (mut rest, mut nowhere) = (stream.take(LINGER_BYTES), tokio::io::sink());
+        counted(&mut { PROMPT }, || true, tokio::io::copy(&mut rest, &mut nowhere)).await?;
         Ok::<_, io::Error>(())
     };
     if let Ok(Err(error)) = timeout(LINGER, end).await {
@@ -469,7 +496,51 @@ async fn linger(mut stream: Stream, last: &str, undecided: Option<TaskTrackerTok
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread::available_parallelism;
+
+    use tokio::sync::mpsc;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_handshake_in_many_pieces_waits_for_those_who_can_wait() {
+        // So many that a place in the lane does not come soon, however many processors there are.
+        let many = 50 * available_parallelism().map_or(1, usize::from);
+        let passed = Arc::<AtomicUsize>::default();
+        for _ in 0..many {
+            let passed = Arc::clone(&passed);
+            let labour = async move {
+                loop {
+                    passed.fetch_add(1, Ordering::Relaxed);
+                    turns::can_wait().await;
+                }
+            };
+            tokio::spawn(Turns::after_full(&turns::GIVEN_UP, labour));
+        }
+        let (sender, mut pieces) = mpsc::channel(1);
+        let (taken, mut acknowledged) = mpsc::channel(1);
+        let handshake = async move {
+            let part = async {
+                while let Some(piece) = pieces.recv().await {
+                    taken.send(piece).await.expect("he counts them");
+                }
+            };
+            counted(&mut 0, || true, part).await;
+        };
+        tokio::spawn(Turns::after_full(&turns::GIVEN_UP, handshake));
+        while passed.load(Ordering::Relaxed) < 2 * many {
+            tokio::task::yield_now().await;
+        }
+        for piece in 1..=2 * PROMPT {
+            let before = passed.load(Ordering::Relaxed);
+            sender.send(piece).await.expect("they are read");
+            acknowledged.recv().await;
+            let meanwhile = passed.load(Ordering::Relaxed) - before;
+            // The first turn was before there was a piece.
+            assert_eq!(meanwhile >= many / 2, piece >= PROMPT, "{piece}: {meanwhile} of {many}");
+        }
+    }
 
     #[test]
     fn the_two_ways_of_saying_503_agree() {
