@@ -40,7 +40,9 @@ fn floor() -> Duration {
 const KEPT: u64 = 48 << 20;
 
 /// How long a well-behaved client is watched before the attack.
-const BEFORE: Duration = Duration::from_millis(700);
+fn watched() -> Duration {
+    length(Duration::from_millis(700), Duration::from_secs(4))
+}
 
 /// A well-behaved client, in a thread of its own: one call after the other.
 struct WellBehaved {
@@ -172,7 +174,7 @@ impl Ground {
     async fn start(options: &[&str]) -> Self {
         let gateway = Gateway::start(PROGRAM, options).await.unwrap();
         let before = WellBehaved::start(gateway.address());
-        tokio::time::sleep(BEFORE).await;
+        tokio::time::sleep(watched()).await;
         let calm = tokio::task::spawn_blocking(|| before.p99()).await.unwrap().call;
         let memory = resident(gateway.pid()).unwrap();
         let beside = Some(WellBehaved::start(gateway.address()));
