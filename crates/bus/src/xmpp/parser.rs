@@ -26,6 +26,27 @@ pub const STREAMS: &str = "http://etherx.jabber.org/streams";
 /// The namespace of stanzas.
 pub const CLIENT: &str = "jabber:client";
 
+/// A name, or a namespace.
+type Name = Cow<'static, str>;
+
+/// Those that every message has, of which no copy is made.
+const USUAL: [&str; 14] = [
+    CLIENT,
+    "message",
+    "body",
+    "thread",
+    "opensrf",
+    "to",
+    "from",
+    "id",
+    "type",
+    "router_from",
+    "router_to",
+    "router_class",
+    "router_command",
+    "osrf_xid",
+];
+
 /// What has come.
 #[derive(Debug)]
 pub enum Item {
@@ -51,10 +72,10 @@ pub struct Opening {
 /// An element with all that is in it.
 #[derive(Debug)]
 pub struct Element {
-    name: String,
-    namespace: Cow<'static, str>,
+    name: Name,
+    namespace: Name,
     /// Those in no namespace, which is all that XMPP has but for `xml:lang`.
-    attributes: Vec<(String, String)>,
+    attributes: Vec<(Name, String)>,
     /// The elements in it.
     pub children: Vec<Self>,
     /// The text directly in it.
@@ -82,7 +103,7 @@ pub struct Parser {
     /// The prefixes of all elements that are open and not passed over.
     prefixes: NamespaceResolver,
     /// The names of all elements that are open, as they were written; the stream's own is the first.
-    names: Vec<String>,
+    names: Vec<Name>,
     /// The elements of the stanza under way that are open.
     open: Vec<Element>,
     elements: usize,
@@ -104,6 +125,12 @@ impl Element {
     /// The value of an attribute.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Takes the value of an attribute; empty if it has none.
+    pub fn take_attribute(&mut self, name: &str) -> String {
+        let found = self.attributes.iter_mut().find(|(key, _)| key == name);
+        found.map(|(_, value)| std::mem::take(value)).unwrap_or_default()
     }
 
     /// The first element of this name directly in it.
@@ -249,7 +276,7 @@ impl Parser {
         if !is_name(name) {
             return Err(Malformed::new("the name of an element is none"));
         }
-        self.names.push(name.to_owned());
+        self.names.push(kept(name));
         match self.names.len() {
             1 => {
                 let header = self.element(tag)?.ok_or(Malformed::new("its header is none"))?;
@@ -299,8 +326,7 @@ impl Parser {
         }
         let (namespace, name) = self.prefixes.resolve_element(tag.name());
         let namespace = match namespace {
-            ResolveResult::Bound(namespace) if namespace.0 == CLIENT => Cow::Borrowed(CLIENT),
-            ResolveResult::Bound(namespace) => Cow::Owned(namespace.0.to_owned()),
+            ResolveResult::Bound(namespace) => kept(namespace.0),
             ResolveResult::Unbound => Cow::Borrowed(""),
             ResolveResult::Unknown(_) => return Err(UNBOUND),
         };
@@ -313,14 +339,14 @@ impl Parser {
                     if !all_allowed(&value) {
                         return Err(NO_CHARACTER);
                     }
-                    attributes.push((attribute.key.0.to_owned(), value.into_owned()));
+                    attributes.push((kept(attribute.key.0), value.into_owned()));
                 }
                 ResolveResult::Bound(_) => {}
                 ResolveResult::Unknown(_) => return Err(UNBOUND),
             }
         }
         let (children, text) = (Vec::new(), String::new());
-        let name = name.as_ref().to_owned();
+        let name = kept(name.as_ref());
         Ok(Some(Element { name, namespace, attributes, children, text }))
     }
 
@@ -361,6 +387,11 @@ impl Parser {
         self.passes_over = true;
         self.open = Vec::new();
     }
+}
+
+fn kept(name: &str) -> Name {
+    let usual = USUAL.into_iter().find(|usual| *usual == name);
+    usual.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
 }
 
 /// The characters that `bytes` begin with; the last one may be cut.

@@ -68,7 +68,7 @@ impl Site {
         limit: usize,
     ) -> Result<String, Refusal> {
         let to = match &outgoing.to {
-            Recipient::Service(service) => format!("{}/{service}", self.router),
+            Recipient::Service(service) => [&self.router, "/", service].concat(),
             Recipient::Worker(worker) if worker.contains('/') => worker.clone(),
             Recipient::Worker(worker) => {
                 let reason = format!("{worker:?} is not the address of a worker");
@@ -93,7 +93,7 @@ impl Site {
 /// The id of a stanza, which says what conversation it is of: of stock Prosody's bounces it is all
 /// that there is to know them by.
 fn id(thread: &str, number: u64) -> String {
-    format!("{thread}/{number}")
+    [thread, "/", itoa::Buffer::new().format(number)].concat()
 }
 
 /// The conversation of a stanza with this id, if it may be one of ours.

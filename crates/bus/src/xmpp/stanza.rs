@@ -73,22 +73,23 @@ pub fn read(mut element: Element) -> Option<Message> {
     if !element.is("message", CLIENT) {
         return None;
     }
-    let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-    let opensrf = element.child("opensrf", CLIENT);
-    let of_opensrf = |name| opensrf.and_then(|child| child.attribute(name));
-    let router_from = text(of_opensrf("router_from"));
     let error = element.child("error", CLIENT);
     let came_back = error.is_some() || element.attribute("type") == Some("error");
+    let failure = came_back.then(|| error.map(why).unwrap_or_default());
+    let mut opensrf = element.children.iter_mut().find(|child| child.is("opensrf", CLIENT));
+    let mut of_opensrf =
+        |name| opensrf.as_mut().map(|child| child.take_attribute(name)).unwrap_or_default();
+    let router_from = of_opensrf("router_from");
     let mut message = Message {
-        to: text(element.attribute("to")),
-        from: text(element.attribute("from")),
-        id: text(element.attribute("id")),
+        xid: Some(of_opensrf("osrf_xid")).filter(|xid| !xid.is_empty()),
+        router_class: of_opensrf("router_class"),
+        router_command: of_opensrf("router_command"),
+        to: element.take_attribute("to"),
+        from: element.take_attribute("from"),
+        id: element.take_attribute("id"),
         thread: String::new(),
-        xid: of_opensrf("osrf_xid").filter(|xid| !xid.is_empty()).map(str::to_owned),
-        router_class: text(of_opensrf("router_class")),
-        router_command: text(of_opensrf("router_command")),
         body: String::new(),
-        failure: came_back.then(|| error.map(why).unwrap_or_default()),
+        failure,
     };
     if !router_from.is_empty() {
         message.from = router_from;
