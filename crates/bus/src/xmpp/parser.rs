@@ -389,6 +389,7 @@ impl Parser {
     }
 }
 
+/// A name to keep: a copy, if it is none of the usual ones.
 fn kept(name: &str) -> Name {
     let usual = USUAL.into_iter().find(|usual| *usual == name);
     usual.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
