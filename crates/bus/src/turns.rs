@@ -3,7 +3,8 @@
 //! Law: a task that has worked through [`FULL`] bytes in a turn ends it, and has its next one in a
 //! lane, in which there is one at a time (on many processors, one for each but one). After a full
 //! turn the next comes only after everybody who was waiting outside has had his. So whoever has
-//! little to do waits for one such turn, and not for one of each who has much.
+//! little to do waits for one such turn, and not for one of each who has much. Whoever says that his
+//! next turn can wait has it there, too.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -27,8 +28,8 @@ pub struct Lane(LazyLock<Semaphore>);
 /// Of whoever has much to do.
 pub static BULK: Lane = Lane::new();
 
-/// Of connections that are given up.
-pub static GIVEN_UP: Lane = Lane::new();
+/// Of connections that can wait: whose handshake comes in many pieces or not in time, or who are answered.
+pub static CAN_WAIT: Lane = Lane::new();
 
 type Permit = SemaphorePermit<'static>;
 type Wait = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;

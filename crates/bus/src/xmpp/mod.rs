@@ -15,6 +15,7 @@ use site::Site;
 pub use login::Encryption;
 
 mod carrier;
+mod characters;
 mod escape;
 mod lane;
 pub mod login;

@@ -8,9 +8,11 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 use quick_xml::errors::SyntaxError;
-use quick_xml::events::{BytesRef, BytesStart, BytesText, Event};
+use quick_xml::events::{BytesStart, BytesText, Event};
 use quick_xml::name::{Namespace, NamespaceResolver, ResolveResult};
 use quick_xml::{Error, Reader, XmlVersion};
+
+use super::characters::{self, NO_CHARACTER, all_allowed};
 
 /// Elements within each other, the stream's own among them.
 const MOST_DEEP: usize = 64;
@@ -88,7 +90,7 @@ pub struct Element {
 pub struct Malformed(Cow<'static, str>);
 
 impl Malformed {
-    const fn new(why: &'static str) -> Self {
+    pub(super) const fn new(why: &'static str) -> Self {
         Self(Cow::Borrowed(why))
     }
 }
@@ -170,7 +172,7 @@ impl Parser {
 
     /// Reads what is whole in `bytes`, and keeps the rest.
     fn read(&mut self, bytes: &[u8], items: &mut Vec<Item>) -> Result<(), Malformed> {
-        let text = begun_characters(bytes)?;
+        let text = characters::begun(bytes)?;
         if !self.has_begun && text.bytes().next().is_some_and(|first| first != b'<') {
             return Err(Malformed::new("it does not begin with an element"));
         }
@@ -262,7 +264,7 @@ impl Parser {
             }
             None => &mut passed_over,
         };
-        add(out, &text)?;
+        characters::add(out, &text)?;
         Ok(run.len())
     }
 
@@ -393,67 +395,6 @@ impl Parser {
 fn kept(name: &str) -> Name {
     let usual = USUAL.into_iter().find(|usual| *usual == name);
     usual.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
-}
-
-/// The characters that `bytes` begin with; the last one may be cut.
-fn begun_characters(bytes: &[u8]) -> Result<&str, Malformed> {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) if error.error_len().is_none() => {
-            std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
-        }
-        Err(_) => return Err(Malformed::new("it is no UTF-8")),
-    };
-    if all_allowed(text) { Ok(text) } else { Err(NO_CHARACTER) }
-}
-
-const NO_CHARACTER: Malformed = Malformed::new("it has a character that XML does not allow");
-
-const NO_ENTITY: Malformed = Malformed::new("an entity in it is not defined");
-
-/// Whether XML may have all of these characters.
-fn all_allowed(text: &str) -> bool {
-    let is_control = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
-    // What U+FFFE and U+FFFF begin with, in UTF-8.
-    let may_be_none = |byte: u8| is_control(byte) || byte == 0xEF;
-    // Looked at to the end, since it is quicker without asking after each whether to go on.
-    if !text.bytes().fold(false, |so_far, byte| so_far | may_be_none(byte)) {
-        return true;
-    }
-    !text.bytes().any(is_control) && !text.contains(['\u{FFFE}', '\u{FFFF}'])
-}
-
-/// Adds text, with what its references stand for.
-fn add(out: &mut String, mut text: &str) -> Result<(), Malformed> {
-    while let Some(at) = memchr(b'&', text.as_bytes()) {
-        let (before, reference) = (&text[..at], &text[at + 1..]);
-        let end = reference.bytes().position(|byte| byte == b';').ok_or(NO_ENTITY)?;
-        out.push_str(before);
-        out.push(character(&reference[..end])?);
-        text = &reference[end + 1..];
-    }
-    out.push_str(text);
-    Ok(())
-}
-
-/// What a reference of this name stands for: a character, by its number or one of the five names
-/// that all know.
-fn character(name: &str) -> Result<char, Malformed> {
-    Ok(match name {
-        "quot" => '"',
-        "lt" => '<',
-        "gt" => '>',
-        "amp" => '&',
-        "apos" => '\'',
-        name => {
-            let by_number = BytesRef::new(name).resolve_char_ref().map_err(|_| NO_CHARACTER)?;
-            let character = by_number.ok_or(NO_ENTITY)?;
-            if !all_allowed(character.encode_utf8(&mut [0; 4])) {
-                return Err(NO_CHARACTER);
-            }
-            character
-        }
-    })
 }
 
 /// Whether it may be the name of an element: enough of the rule that nothing else looks like one.

@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use slackwater_bus::turns::{GIVEN_UP, Turns};
+use slackwater_bus::turns::{CAN_WAIT, Turns};
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio_util::task::TaskTracker;
@@ -42,7 +42,7 @@ pub(super) async fn run<H: Handler>(
                         let token = shared.undecided.token();
                         let door = http::Door { peer, inherited: listener.is_inherited() };
                         let serving = http::serve(stream, door, Arc::clone(&shared), token);
-                        tokio::spawn(Turns::after_full(&GIVEN_UP, serving));
+                        tokio::spawn(Turns::after_full(&CAN_WAIT, serving));
                     }
                     Mode::Refusing(_) => drop(tokio::spawn(http::turn_away(stream, None))),
                 },

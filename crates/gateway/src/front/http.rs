@@ -516,7 +516,7 @@ mod tests {
                     turns::can_wait().await;
                 }
             };
-            tokio::spawn(Turns::after_full(&turns::GIVEN_UP, labour));
+            tokio::spawn(Turns::after_full(&turns::CAN_WAIT, labour));
         }
         let (sender, mut pieces) = mpsc::channel(1);
         let (taken, mut acknowledged) = mpsc::channel(1);
@@ -528,7 +528,7 @@ mod tests {
             };
             counted(&mut 0, || true, part).await;
         };
-        tokio::spawn(Turns::after_full(&turns::GIVEN_UP, handshake));
+        tokio::spawn(Turns::after_full(&turns::CAN_WAIT, handshake));
         while passed.load(Ordering::Relaxed) < 2 * many {
             tokio::task::yield_now().await;
         }
